@@ -1,0 +1,1 @@
+//! The booted machine's side: enrol, fetch the sequence, run it, report until someone heard.

@@ -1,0 +1,1 @@
+//! Does it fit: limits of the provider and of the host, checked before anything runs.

@@ -1,0 +1,140 @@
+//! One file per verb; the only code that prints or exits.
+
+#![allow(clippy::print_stdout, reason = "printing is what this module is for")]
+
+mod exit;
+
+mod agent;
+mod apply;
+mod device;
+mod graph;
+mod guest;
+mod image;
+mod init;
+mod plan;
+mod render;
+mod rollback;
+mod schema;
+mod source;
+mod status;
+mod validate;
+mod vm;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use exit::{Exit, Failure};
+
+/// Moves whole machines into virtual machines, from plan files: preview, apply, resume, roll back.
+#[derive(Debug, Parser)]
+#[command(name = "replant", version, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Options that every verb takes.
+#[derive(Debug, clap::Args)]
+pub struct Global {
+    /// Print JSON for programs instead of text for people
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Scaffold a working directory: plan, .gitignore, CA and store key
+    Init(init::InitArgs),
+    /// Read a plan and report every mistake; touches nothing outside
+    Validate(validate::ValidateArgs),
+    /// Print the JSON Schema (2020-12) of plan files
+    Schema(schema::SchemaArgs),
+    /// Preview everything that `apply` would do
+    Plan(plan::PlanArgs),
+    /// Print the task graph
+    Graph(graph::GraphArgs),
+    /// Write the rendered artifacts alone
+    Render(render::RenderArgs),
+    /// Execute a plan or a run folder; run again to resume
+    Apply(apply::ApplyArgs),
+    /// Show where every task stands
+    Status(status::StatusArgs),
+    /// Undo what past runs made
+    Rollback(rollback::RollbackArgs),
+    /// Work with captured images
+    Image(image::ImageArgs),
+    /// The small system that converts guests: build it, run it
+    Agent(agent::AgentArgs),
+    /// Convert the operating system inside restored disks
+    Guest(guest::GuestArgs),
+    /// Start, stop and watch virtual machines of the embedded provider
+    Vm(vm::VmArgs),
+    /// Look at a source again before it is touched
+    Source(source::SourceArgs),
+    /// Devices: machines booted into the agent
+    Device(device::DeviceArgs),
+}
+
+/// Parses the command line, runs one verb and turns its outcome into an exit code.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let global = &cli.global;
+    let outcome = match &cli.verb {
+        Verb::Init(args) => init::run(args, global),
+        Verb::Validate(args) => validate::run(args, global),
+        Verb::Schema(args) => schema::run(args, global),
+        Verb::Plan(args) => plan::run(args, global),
+        Verb::Graph(args) => graph::run(args, global),
+        Verb::Render(args) => render::run(args, global),
+        Verb::Apply(args) => apply::run(args, global),
+        Verb::Status(args) => status::run(args, global),
+        Verb::Rollback(args) => rollback::run(args, global),
+        Verb::Image(args) => image::run(args, global),
+        Verb::Agent(args) => agent::run(args, global),
+        Verb::Guest(args) => guest::run(args, global),
+        Verb::Vm(args) => vm::run(args, global),
+        Verb::Source(args) => source::run(args, global),
+        Verb::Device(args) => device::run(args, global),
+    };
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(failure) => report(&failure, global).into(),
+    }
+}
+
+/// Prints a failure and says which code it ends with.
+fn report(failure: &Failure, global: &Global) -> Exit {
+    match failure {
+        Failure::Refused(diagnostics) => {
+            for diagnostic in diagnostics {
+                anstream::eprintln!("error: {}", diagnostic.message);
+            }
+            Exit::Refused
+        }
+        Failure::Other { exit, error } => {
+            let chain = chain(error.as_ref());
+            if global.json {
+                let line = serde_json::json!({ "type": "error", "exit": exit.code(), "message": chain.join(": ") });
+                anstream::eprintln!("{line}");
+            } else {
+                anstream::eprintln!("error: {}", chain.join("\n  because: "));
+            }
+            *exit
+        }
+    }
+}
+
+/// The error and its sources, outermost first.
+fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
+    let mut chain = vec![error.to_string()];
+    let mut next = error.source();
+    while let Some(error) = next {
+        chain.push(error.to_string());
+        next = error.source();
+    }
+    chain
+}

@@ -1,0 +1,1 @@
+//! HTTPS service for devices: tokens, certificates, jobs. Never runs without mutual authentication.

@@ -1,0 +1,1 @@
+//! Block devices and partition tables; all `unsafe` lives here.

@@ -1,0 +1,1 @@
+//! The block image engine: read used blocks, chunk, hash, compress, seal, store, restore, verify.

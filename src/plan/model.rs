@@ -1,0 +1,346 @@
+//! What is asked, after every check that needs no look at the world: closed enums, newtypes, spans where a later
+//! stage may have to complain.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use camino::Utf8PathBuf;
+use serde::{Deserialize, Serialize};
+
+use crate::diagnostic::{SourceText, Span, Spanned};
+use crate::units::{ByteCount, ByteRate};
+
+/// A machine's name, unique in a plan: `[A-Za-z0-9][A-Za-z0-9._-]*`, 63 characters at most.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MachineName(pub Arc<str>);
+
+/// A host's name, unique in a plan; same form as a machine's.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct HostName(pub Arc<str>);
+
+/// A disk of a machine, in plan order: `disk0`, `disk1`, ...; unique in its machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DiskIndex(pub u16);
+
+impl fmt::Display for MachineName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for DiskIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "disk{}", self.0)
+    }
+}
+
+/// A whole plan: every file of it read, every reference resolved, defaults applied.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// `name:`
+    pub name: String,
+    /// The folder of the plan's first file: relative paths start here, `.replant/` lies here.
+    pub root: Utf8PathBuf,
+    /// Every file that was read, in reading order.
+    pub files: Vec<Arc<SourceText>>,
+    /// `store:`
+    pub store: Store,
+    /// `hosts:`
+    pub hosts: BTreeMap<HostName, Host>,
+    /// `machines:` in plan order.
+    pub machines: Vec<Machine>,
+    /// `waves:` in plan order; each wave's machines begin when the wave before has ended.
+    pub waves: Vec<Wave>,
+}
+
+/// The image store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// Its folder, absolute.
+    pub path: Utf8PathBuf,
+    /// How images are sealed.
+    pub encryption: Encryption,
+    /// Captures and deploys that may use the store at once.
+    pub parallel: u32,
+    /// Where it was written, or the plan's name if it was left to the default.
+    pub span: Span,
+}
+
+/// How images are sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Encryption {
+    /// AES-256-GCM with a key from the reference.
+    Aes256Gcm {
+        /// Where the 32-byte key comes from.
+        key: SecretRef,
+    },
+    /// Images lie in the clear: asked for explicitly.
+    None,
+}
+
+/// A secret by reference: its value is read when it is needed, and never written anywhere.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SecretRef {
+    /// The environment variable of that name.
+    Env(String),
+    /// The file's content, absolute path.
+    File(Utf8PathBuf),
+    /// What the command prints (run by `sh -c`, a trailing newline is dropped).
+    Command(String),
+}
+
+/// A host that runs VMs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Host {
+    /// Its name.
+    pub name: Spanned<HostName>,
+    /// Which provider folder describes it.
+    pub provider: Spanned<String>,
+    /// `settings:` as the provider's schema declares them.
+    pub settings: serde_json::Map<String, serde_json::Value>,
+    /// Where the settings were written, for a schema violation.
+    pub settings_span: Span,
+    /// Tasks that may work on the host at once.
+    pub parallel: u32,
+    /// Memory that VMs may use, if declared.
+    pub memory: Option<ByteCount>,
+}
+
+/// One machine's migration.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Its name.
+    pub name: Spanned<MachineName>,
+    /// Where its disks are read.
+    pub source: Source,
+    /// What is declared about it.
+    pub inventory: Inventory,
+    /// What it is used for.
+    pub workload: Workload,
+    /// The VM to be.
+    pub target: Target,
+    /// How its disks are captured.
+    pub capture: Capture,
+    /// How its operating system is converted.
+    pub guest: Guest,
+    /// What happens at the end.
+    pub post_deploy: PostDeploy,
+    /// What happens when a task fails.
+    pub on_failure: OnFailure,
+    /// Machines that must be done before this one begins.
+    pub after: Vec<Spanned<MachineName>>,
+}
+
+/// Where the disks are read.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// In plan order; the first is the boot disk.
+    pub disks: Vec<SourceDisk>,
+}
+
+/// A source disk: a disk file or a block device; opened read-only, always.
+#[derive(Clone, Debug)]
+pub struct SourceDisk {
+    /// Which one.
+    pub index: DiskIndex,
+    /// Absolute path.
+    pub path: Spanned<Utf8PathBuf>,
+    /// Declared format; `None` lets the file's own signature decide.
+    pub format: Option<DiskFormat>,
+}
+
+/// A disk file's format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DiskFormat {
+    /// Bytes as they are; also block devices.
+    Raw,
+    /// QEMU copy-on-write, version 2 or 3.
+    Qcow2,
+}
+
+/// Declared facts, for what a disk cannot tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inventory {
+    /// Memory of the source.
+    pub memory: Option<ByteCount>,
+    /// Processors of the source.
+    pub cpus: Option<u32>,
+    /// Firmware of the source.
+    pub firmware: Option<Firmware>,
+    /// Network adapters of the source, in order.
+    pub nics: Vec<Nic>,
+}
+
+/// A network adapter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nic {
+    /// `aa:bb:cc:dd:ee:ff`, lower case.
+    pub mac: String,
+    /// The interface's name in the source, such as `eth0`.
+    pub name: Option<String>,
+}
+
+/// Firmware of a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Firmware {
+    /// Legacy BIOS.
+    Bios,
+    /// UEFI.
+    Uefi,
+}
+
+/// What the machine is used for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// Production, or test and training.
+    pub role: Role,
+    /// Free text for reports.
+    pub description: Option<String>,
+}
+
+/// Production, or test and training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Serves people.
+    Production,
+    /// A test machine.
+    Test,
+    /// A training machine.
+    Training,
+}
+
+/// The VM to be.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Which host runs it.
+    pub host: Spanned<HostName>,
+    /// Name of the VM; the machine's unless declared.
+    pub vm_name: String,
+    /// Memory; `None` takes the inventory's.
+    pub memory: Option<Spanned<ByteCount>>,
+    /// Virtual processors; `None` takes the inventory's.
+    pub cpus: Option<Spanned<u32>>,
+    /// Firmware; `None` takes the inventory's or what the boot disk shows.
+    pub firmware: Option<Firmware>,
+    /// File format of the VM's disks.
+    pub disk_format: DiskFormat,
+    /// Preallocated or growing.
+    pub allocation: Allocation,
+    /// The virtual network the NICs are connected to at the commit point; the provider gives it meaning.
+    pub network: Spanned<String>,
+    /// Extra settings for the provider's templates.
+    pub settings: serde_json::Map<String, serde_json::Value>,
+    /// Where the settings were written.
+    pub settings_span: Span,
+}
+
+/// Preallocated or growing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Allocation {
+    /// All space is taken at once.
+    Fixed,
+    /// Space is taken as it is written.
+    Dynamic,
+}
+
+/// How disks are captured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capture {
+    /// Whether chunks are compressed.
+    pub compression: Compression,
+    /// At most this fast, per disk.
+    pub limit: Option<ByteRate>,
+}
+
+/// Whether chunks are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// zstd, where it pays.
+    Zstd,
+    /// Never.
+    None,
+}
+
+/// How the operating system is converted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guest {
+    /// Whether it is converted at all.
+    pub convert: Convert,
+    /// The root file system (`/dev/disk0p1`, `UUID=...`, `LABEL=...`) when there are several.
+    pub root: Option<String>,
+    /// Kernel console wanted on the serial port.
+    pub serial_console: bool,
+    /// Edits that are left out, by id.
+    pub skip: Vec<String>,
+}
+
+/// Whether the operating system is converted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Convert {
+    /// In the agent, before the first boot.
+    Auto,
+    /// The disks are left as captured.
+    None,
+}
+
+/// The declared end state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PostDeploy {
+    /// What the VM does when the migration has ended.
+    pub action: EndState,
+    /// Wait until the console shows this text.
+    pub wait_for: Option<String>,
+    /// How long to wait for it.
+    pub timeout: Duration,
+}
+
+/// What the VM does when the migration has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EndState {
+    /// It runs.
+    Start,
+    /// It is off.
+    Stop,
+    /// It stays in the agent.
+    Agent,
+}
+
+/// What happens when a task fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// What the machine's tasks made is undone.
+    Rollback,
+    /// It is kept, and `apply` resumes.
+    Keep,
+}
+
+/// Machines that migrate together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wave {
+    /// Its name.
+    pub name: Spanned<String>,
+    /// Its machines, globs resolved, in plan order.
+    pub machines: Vec<MachineName>,
+    /// This many machines may fail before nothing new starts.
+    pub max_failures: Option<u32>,
+}

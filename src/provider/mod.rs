@@ -1,0 +1,1 @@
+//! Providers as data: limits, settings, required tools, which template makes which artifact.

@@ -1,0 +1,1 @@
+//! How it is said: graph and templates become artifacts. The only module that names handlebars.

@@ -1,0 +1,1 @@
+//! XML task sequences: typed model, parser, schema, interpreter with a command registry.

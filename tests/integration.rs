@@ -1,0 +1,12 @@
+//! Black-box and stage tests, one module per folder.
+
+mod architecture;
+mod cli;
+mod common;
+mod guest;
+mod image;
+mod plan;
+mod planner;
+mod render;
+mod run;
+mod sequence;
