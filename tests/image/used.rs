@@ -84,7 +84,7 @@ struct Case {
     name: &'static str,
 }
 
-const CASES: [Case; 6] = [
+const CASES: [Case; 7] = [
     Case {
         tool: ("mke2fs", "e2fsprogs"),
         size: 96 * MIB,
@@ -116,6 +116,14 @@ const CASES: [Case; 6] = [
         mount: "mount -o loop \"$1\" \"$M\"",
         check: "xfs_repair -n -f \"$1\"",
         name: "xfs",
+    },
+    Case {
+        tool: ("mkfs.btrfs", "btrfs-progs"),
+        size: 300 * MIB,
+        make: "mkfs.btrfs -q -f \"$1\"",
+        mount: "mount -o loop \"$1\" \"$M\"",
+        check: "btrfs check --readonly \"$1\"",
+        name: "btrfs",
     },
     Case {
         tool: ("mkntfs", "ntfs-3g"),
@@ -155,7 +163,10 @@ fn used_blocks_alone_make_a_clean_file_system_with_every_file() {
             require_tool("mcopy", "mtools");
             let fill = format!("M=$2/tree; mkdir \"$M\"; {POPULATE} mcopy -s -i \"$1\" \"$M\"/d* ::");
             sh(&fill, &[&image, site.path()]);
-            sh("yes DELETED-AND-MUST-NOT-TRAVEL- | head -c 900000 >\"$2/gone\"; mcopy -i \"$1\" \"$2/gone\" ::; mdel -i \"$1\" ::gone", &[&image, site.path()]);
+            sh(
+                "yes DELETED-AND-MUST-NOT-TRAVEL- | head -c 900000 >\"$2/gone\"; mcopy -i \"$1\" \"$2/gone\" ::; mdel -i \"$1\" ::gone",
+                &[&image, site.path()],
+            );
             sh(&format!("M=$1/tree; {DIGEST}"), &[site.path()])
         } else {
             mounted(&image, POPULATE);
@@ -246,7 +257,10 @@ fn linear_logical_volumes_are_followed() {
 fn partitions_gaps_and_logical_partitions_are_found() {
     require_tool("sfdisk", "fdisk");
     for (table, partitions) in [
-        ("label: dos\nstart=2048,size=20480,type=83\nstart=40960,type=5\nstart=43008,size=8192,type=83\nstart=55296,size=8192,type=82\n", 3),
+        (
+            "label: dos\nstart=2048,size=20480,type=83\nstart=40960,type=5\nstart=43008,size=8192,type=83\nstart=55296,size=8192,type=82\n",
+            3,
+        ),
         ("label: gpt\nstart=2048,size=20480\nstart=65536,size=8192\n", 2),
     ] {
         let site = TestSite::new();
@@ -266,7 +280,13 @@ fn partitions_gaps_and_logical_partitions_are_found() {
 fn random_damage_never_panics() {
     require_tool("mke2fs", "e2fsprogs");
     require_tool("mkntfs", "ntfs-3g");
-    for make in ["mke2fs -q -t ext4 -F \"$1\"", "mkfs.xfs -q -f \"$1\"", "mkntfs -q -F \"$1\"", "mkfs.fat \"$1\""] {
+    for make in [
+        "mke2fs -q -t ext4 -F \"$1\"",
+        "mkfs.xfs -q -f \"$1\"",
+        "mkfs.btrfs -q -f \"$1\"",
+        "mkntfs -q -F \"$1\"",
+        "mkfs.fat \"$1\"",
+    ] {
         let site = TestSite::new();
         let image = site.join("image");
         File::create(&image).and_then(|file| file.set_len(320 * MIB)).expect("sparse files work");
@@ -275,7 +295,8 @@ fn random_damage_never_panics() {
         let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
         for _ in 0..400 {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let at = (seed >> 33) % 8192;
+            // The first blocks, and where btrfs keeps its superblock.
+            let at = (seed >> 33) % 8192 + if seed & 1 == 0 { 0 } else { 65536 };
             let mut byte = [0];
             disk.read_exact_at(&mut byte, at).expect("in the image");
             disk.write_all_at(&[(seed >> 24) as u8], at).expect("in the image");

@@ -51,7 +51,9 @@ pub(super) fn read(volume: &dyn ReadAt) -> io::Result<Option<FileSystem>> {
     if incompat & (INCOMPAT_META_BG | INCOMPAT_JOURNAL_DEV) != 0 {
         return whole("its group descriptors are laid out in a way that is not read here");
     }
-    if le32(&sb, 100).is_none_or(|ro| ro & RO_COMPAT_BIGALLOC != 0) || le32(&sb, 92).is_none_or(|c| c & COMPAT_SPARSE_SUPER2 != 0) {
+    if le32(&sb, 100).is_none_or(|ro| ro & RO_COMPAT_BIGALLOC != 0)
+        || le32(&sb, 92).is_none_or(|c| c & COMPAT_SPARSE_SUPER2 != 0)
+    {
         return whole("it allocates in a way that is not read here (bigalloc or sparse_super2)");
     }
     if layout.blocks.checked_mul(layout.block).is_none_or(|end| end > volume.size()) {
@@ -116,11 +118,9 @@ fn map(volume: &dyn ReadAt, fs: &Layout) -> io::Result<Option<Ranges>> {
             return Ok(None);
         };
         let block_bitmap = block_bitmap | high(0x20);
-        for (at, length) in [
-            (block_bitmap, 1),
-            (inode_bitmap | high(0x24), 1),
-            (inode_table | high(0x28), fs.inode_table_blocks),
-        ] {
+        for (at, length) in
+            [(block_bitmap, 1), (inode_bitmap | high(0x24), 1), (inode_table | high(0x28), fs.inode_table_blocks)]
+        {
             if at < fs.first_data || at + length > fs.blocks {
                 return Ok(None);
             }

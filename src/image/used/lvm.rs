@@ -90,7 +90,8 @@ pub(super) fn read(volume: &dyn ReadAt) -> io::Result<Option<Pv>> {
         return Ok(None);
     }
     let labels = volume.read_vec(0, 2048)?;
-    let Some(label) = labels.chunks_exact(512).find(|sector| sector[..8] == *b"LABELONE" && sector[24..32] == *b"LVM2 001")
+    let Some(label) =
+        labels.chunks_exact(512).find(|sector| sector[..8] == *b"LABELONE" && sector[24..32] == *b"LVM2 001")
     else {
         return Ok(None);
     };
@@ -191,8 +192,7 @@ fn linear(root: &Value, uuid: &str, size: u64) -> Result<Pv, &'static str> {
                 return Err("it has logical volumes that are not linear");
             };
             let [Value::Text(on), Value::Number(first)] = stripes.as_slice() else { return Err(DAMAGED) };
-            let (start, extents) =
-                segment.number("start_extent").zip(segment.number("extent_count")).ok_or(DAMAGED)?;
+            let (start, extents) = segment.number("start_extent").zip(segment.number("extent_count")).ok_or(DAMAGED)?;
             if on != pv_name || first.checked_add(extents).is_none_or(|last| last > count) {
                 return Err("a logical volume lies outside its physical volume");
             }

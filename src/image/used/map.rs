@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::bytes::{ReadAt, Slice};
 use super::partition::{self, Table};
 use super::ranges::Ranges;
-use super::{ext, fat, lvm, ntfs, swap, xfs};
+use super::{btrfs, ext, fat, lvm, ntfs, swap, xfs};
 
 /// The first and last bytes of a longer unpartitioned gap that are kept: boot loaders embed themselves at its
 /// beginning, backup tables and software RAID records lie at its end.
@@ -127,7 +127,7 @@ fn volume(volume: &dyn ReadAt) -> io::Result<(Ranges, Content)> {
 
 fn file_system(volume: &dyn ReadAt) -> io::Result<(Ranges, Content)> {
     let whole = || Ranges::from_unsorted(vec![0..volume.size()]);
-    for read in [ext::read, xfs::read, ntfs::read, fat::read, swap::read] {
+    for read in [ext::read, xfs::read, btrfs::read, ntfs::read, fat::read, swap::read] {
         match read(volume)? {
             None => {}
             Some(FileSystem::Mapped { name, used }) => {
@@ -138,7 +138,8 @@ fn file_system(volume: &dyn ReadAt) -> io::Result<(Ranges, Content)> {
             }
         }
     }
-    let content = Content::Whole { name: "unknown content".to_owned(), why: "no file system was recognised".to_owned() };
+    let content =
+        Content::Whole { name: "unknown content".to_owned(), why: "no file system was recognised".to_owned() };
     Ok((whole(), content))
 }
 

@@ -8,6 +8,7 @@
 //! in a way that is not understood is used whole, and the report says why: this module never guesses that data
 //! may be left out. It only reads.
 
+mod btrfs;
 mod bytes;
 mod ext;
 mod fat;
