@@ -1,1 +1,2 @@
 //! The block image engine: read used blocks, chunk, hash, compress, seal, store, restore, verify.
+pub mod used;
