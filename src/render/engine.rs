@@ -223,7 +223,7 @@ mod tests {
             "{{#if (eq here.nope \"1\")}}x{{/if}}",
             "{{double_commas nope}}",
             "{{nope here.x}}",
-            "{{> \"nope.sh\"}}",
+            "{{> nope.sh}}",
             "{{number here.x}}",
         ] {
             let outcome = render("t.sh", template, present.clone());
