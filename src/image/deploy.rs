@@ -291,7 +291,11 @@ impl Restore<'_> {
                 Frame::Torn => return Err(wrong("it ends before its end mark")),
                 Frame::End(end) => {
                     let computed = hasher.take().map(DiskHasher::finish);
-                    return match end.digest == promised && computed == Some(promised) && chunk == total && end.size == size {
+                    return match end.digest == promised
+                        && computed == Some(promised)
+                        && chunk == total
+                        && end.size == size
+                    {
                         true => Ok(None),
                         false => Err(wrong("it does not make the digest that the manifest promises")),
                     };

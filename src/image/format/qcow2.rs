@@ -5,7 +5,10 @@ use std::path::Path;
 
 use imago::file::File as ImagoFile;
 use imago::qcow2::Qcow2;
-use imago::{FormatAccess, FormatCreateBuilder, FormatDriverBuilder, Mapping, PermissiveImplicitOpenGate, Storage, StorageOpenOptions};
+use imago::{
+    FormatAccess, FormatCreateBuilder, FormatDriverBuilder, Mapping, PermissiveImplicitOpenGate, Storage,
+    StorageOpenOptions,
+};
 
 use super::{DiskReader, DiskWriter, Extent, ExtentKind, fuse};
 use crate::device;

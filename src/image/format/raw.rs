@@ -108,7 +108,12 @@ impl DiskWriter for RawDisk {
 
     fn read_back(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         // Ask the medium, not the page cache; where that is not possible the cache is as good as it gets.
-        let _ = rustix::fs::fadvise(&self.file, offset, std::num::NonZeroU64::new(buffer.len() as u64), rustix::fs::Advice::DontNeed);
+        let _ = rustix::fs::fadvise(
+            &self.file,
+            offset,
+            std::num::NonZeroU64::new(buffer.len() as u64),
+            rustix::fs::Advice::DontNeed,
+        );
         self.file.read_exact_at(buffer, offset)
     }
 

@@ -10,6 +10,7 @@
 
 mod btrfs;
 mod bytes;
+mod disk;
 mod ext;
 mod fat;
 mod lvm;
@@ -21,5 +22,6 @@ mod swap;
 mod xfs;
 
 pub use bytes::ReadAt;
+pub use disk::UsedDisk;
 pub use map::{Content, Region, UsedMap, used_map};
 pub use ranges::Ranges;
