@@ -1,11 +1,12 @@
 //! The commands that a sequence can name.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::path::PathBuf;
 
 use crate::controller::Report;
 use crate::guest::{self, ConvertOptions, Guest, PinnedNic, SkipList, SystemDisks};
 use crate::sequence::{CommandError, Facts, Registry, StepCall, StepOutput};
+use crate::units::ByteCount;
 
 use super::report::Reporter;
 
@@ -20,13 +21,11 @@ pub(super) struct Workbench<'a> {
     pub(super) reporter: &'a Reporter,
     /// The guest, once it is found.
     pub(super) guest: RefCell<Option<Guest>>,
-    /// Whether the sequence asked to power off.
-    pub(super) power_off: Cell<bool>,
 }
 
 impl<'a> Workbench<'a> {
     pub(super) fn new(folder: PathBuf, reporter: &'a Reporter) -> Self {
-        Self { folder, reporter, guest: RefCell::new(None), power_off: Cell::new(false) }
+        Self { folder, reporter, guest: RefCell::new(None) }
     }
 
     /// Every command of this agent.
@@ -36,10 +35,8 @@ impl<'a> Workbench<'a> {
         registry.register("guest.detect", |call: &StepCall<'_>| self.detect(call));
         registry.register("guest.convert", |call: &StepCall<'_>| self.convert(call));
         registry.register("disk.flush", |_: &StepCall<'_>| self.flush());
-        registry.register("power.off", |_: &StepCall<'_>| {
-            self.power_off.set(true);
-            Ok(StepOutput::default())
-        });
+        // The init powers off when the agent has ended: by then the end of the sequence is reported.
+        registry.register("shutdown", |_: &StepCall<'_>| Ok(StepOutput::default()));
         registry
     }
 
@@ -101,41 +98,40 @@ impl<'a> Workbench<'a> {
     }
 }
 
-/// `disk` parameters are `disk0=BYTES`: each must be there and have at least that size.
+/// The disk named `disk` is there and has at least `size` bytes.
 fn geometry(call: &StepCall<'_>) -> Result<StepOutput, CommandError> {
     let disks = SystemDisks::discover().map_err(failed)?;
-    let mut facts = Facts::new();
-    for disk in &disks.disks {
-        facts.insert(format!("disk{}.device", disk.index), disk.device.display().to_string());
-        facts.insert(format!("disk{}.bytes", disk.index), disk.size.to_string());
-        facts.insert(format!("disk{}.partitions", disk.index), disk.partitions.len().to_string());
+    let wanted = call.step.parameter("disk").unwrap_or_default();
+    let index = wanted.strip_prefix("disk").and_then(|number| number.parse::<u16>().ok());
+    let found = disks.disks.iter().find(|disk| Some(disk.index) == index);
+    let disk = found.ok_or_else(|| refused(format!("`{wanted}` is not attached to this machine")))?;
+    let size = call.step.parameter("size").map_or(Ok(ByteCount(0)), ByteCount::parse).map_err(failed)?;
+    if disk.size < size.0 {
+        return Err(refused(format!("{wanted} has {} bytes, and the plan says {}", disk.size, size.0)));
     }
-    for wanted in call.step.list("disk") {
-        let (name, bytes) = wanted.split_once('=').unwrap_or((wanted, "0"));
-        let seen = facts.get(&format!("{name}.bytes")).and_then(|bytes| bytes.parse::<u64>().ok());
-        let bytes = bytes.parse::<u64>().unwrap_or(0);
-        match seen {
-            None => return Err(refused(format!("{name} is not attached to this machine"))),
-            Some(seen) if seen < bytes => {
-                return Err(refused(format!("{name} has {seen} bytes, and the plan says {bytes}")));
-            }
-            Some(_) => {}
-        }
-    }
+    let facts = [
+        ("device", disk.device.display().to_string()),
+        ("bytes", disk.size.to_string()),
+        ("partitions", disk.partitions.len().to_string()),
+    ];
+    let facts = facts.into_iter().map(|(name, value)| (format!("{wanted}.{name}"), value)).collect();
     Ok(StepOutput { code: 0, facts })
 }
 
-/// `driver` and `skip` are lists, `nic` is `MAC NAME`, `serial-console` is `true` or `false`.
+/// `driver` and `skip` are lists, `nic` is a list of `MAC NAME`, `serial-console` is `yes` or `no`.
 fn options(call: &StepCall<'_>) -> Result<ConvertOptions, CommandError> {
     let mut drivers: Vec<String> = call.step.list("driver").into_iter().map(str::to_owned).collect();
     if drivers.is_empty() {
         drivers = VIRTIO.map(str::to_owned).to_vec();
     }
-    let nics = call.step.list("nic").into_iter().map(|nic| {
-        let (mac, name) = nic.split_once([' ', '=']).ok_or_else(|| refused(format!("`nic` `{nic}` is not MAC and name")))?;
-        Ok(PinnedNic { mac: mac.to_owned(), name: name.trim().to_owned() })
-    });
-    let nics = nics.collect::<Result<Vec<_>, CommandError>>()?;
+    // An adapter whose name nobody declared gets what the target's slot gives it.
+    let nics: Vec<PinnedNic> = call
+        .step
+        .list("nic")
+        .into_iter()
+        .filter_map(|nic| nic.split_once(' '))
+        .map(|(mac, name)| PinnedNic { mac: mac.to_owned(), name: name.trim().to_owned() })
+        .collect();
     // These become a file name and lines of a configuration file of the guest.
     for nic in &nics {
         let named = !nic.name.is_empty()
@@ -148,7 +144,7 @@ fn options(call: &StepCall<'_>) -> Result<ConvertOptions, CommandError> {
     }
     Ok(ConvertOptions {
         drivers,
-        serial_console: matches!(call.step.parameter("serial-console"), Some("true" | "yes" | "1")),
+        serial_console: matches!(call.step.parameter("serial-console"), Some("yes")),
         nics,
         skip: SkipList::new(call.step.list("skip").into_iter().map(str::to_owned)),
     })
