@@ -109,9 +109,7 @@ fn refusal(source: &Arc<SourceText>, error: &serde_saphyr::Error) -> Diagnostic 
         error = inner;
     }
     match error {
-        E::Budget { breach: BudgetBreach::Depth { .. }, .. } | E::Message { .. }
-            if is_about_depth(error) =>
-        {
+        E::Budget { breach: BudgetBreach::Depth { .. }, .. } | E::Message { .. } if is_about_depth(error) => {
             Diagnostic::error("plan.too-large", "values are nested too deeply")
                 .at(span, format!("this is more than {MAX_DEPTH} levels deep"))
                 .help("a plan needs eight levels; deeper ones, and chains of merges, are refused")
@@ -122,7 +120,9 @@ fn refusal(source: &Arc<SourceText>, error: &serde_saphyr::Error) -> Diagnostic 
         | E::AliasReplayStackDepthExceeded { .. } => {
             Diagnostic::error("plan.too-large", "the file grows beyond every reasonable plan")
                 .at(span, "reading stopped here")
-                .help("aliases of aliases multiply: use `defaults` instead, or spread the plan over files with `include`")
+                .help(
+                    "aliases of aliases multiply: use `defaults` instead, or spread the plan over files with `include`",
+                )
         }
         E::RecursiveReferencesRequireWeakTypes { .. } => {
             Diagnostic::error("plan.too-large", "an alias stands for something that holds it")
@@ -145,7 +145,8 @@ fn refusal(source: &Arc<SourceText>, error: &serde_saphyr::Error) -> Diagnostic 
 /// The scanner has a limit of its own, and only words for it.
 fn is_about_depth(error: &serde_saphyr::Error) -> bool {
     match error {
-        serde_saphyr::Error::Budget { .. } => true,
+        serde_saphyr::Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => true,
+        serde_saphyr::Error::Budget { .. } => false,
         other => UserMessageFormatter.format_message(other).contains("recursion limit"),
     }
 }

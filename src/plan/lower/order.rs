@@ -102,10 +102,8 @@ fn walk_round<'a>(start: usize, edges: &'a [Vec<Edge>], alive: &[bool]) -> Vec<(
             return way.split_off(*begin);
         }
         seen.insert(node, way.len());
-        let edge = edges[node]
-            .iter()
-            .find(|edge| alive[edge.to])
-            .expect("a node without a living edge would have been ready");
+        let edge =
+            edges[node].iter().find(|edge| alive[edge.to]).expect("a node without a living edge would have been ready");
         way.push((node, edge));
         node = edge.to;
     }
