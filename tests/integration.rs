@@ -3,6 +3,7 @@
 mod architecture;
 mod cli;
 mod common;
+mod end_to_end;
 mod guest;
 mod image;
 mod plan;

@@ -30,6 +30,8 @@ pub enum Exit {
     Absent,
     /// 11: (verbs that scripts call to check) it is partly there.
     Partial,
+    /// 75: (verbs that scripts call) stopped at a checkpoint, or something was busy: run the same command again.
+    TryAgain,
     /// 130: interrupted.
     Interrupted,
 }
@@ -49,6 +51,7 @@ impl Exit {
             Self::Stale => 8,
             Self::Absent => 10,
             Self::Partial => 11,
+            Self::TryAgain => 75,
             Self::Interrupted => 130,
         }
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::OnFailure;
 use crate::planner::Task;
+use crate::render::ArtifactRecord;
 
 /// The content of `plan.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,17 +47,6 @@ pub struct FileRecord {
     pub path: Utf8PathBuf,
     /// `blake3:HEX` of its bytes.
     pub digest: String,
-}
-
-/// A rendered artifact.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ArtifactRecord {
-    /// Path below `artifacts/`.
-    pub path: String,
-    /// `blake3:HEX` of its bytes.
-    pub digest: String,
-    /// Whether it is a script.
-    pub executable: bool,
 }
 
 /// What the executor needs to know of a machine.

@@ -7,4 +7,5 @@
 
 mod manifest;
 
-pub use manifest::{ArtifactRecord, FileRecord, FrozenMachine, FrozenWave, RunManifest, Selection};
+pub use crate::render::ArtifactRecord;
+pub use manifest::{FileRecord, FrozenMachine, FrozenWave, RunManifest, Selection};

@@ -1,1 +1,2 @@
 //! Tests of this stage.
+mod used;

@@ -1,0 +1,74 @@
+//! Imports point left in the data flow, or beneath.
+
+use super::{files, read, root, shown};
+
+/// What lies beneath the stages; a module may use those that stand before it here.
+const BENEATH: [&str; 10] =
+    ["units", "diagnostic", "address", "progress", "device", "image", "sequence", "guest", "journal", "provider"];
+
+/// The stages in the order of the data flow; a stage may use those before it and all that lies beneath.
+const STAGES: [&str; 10] =
+    ["plan", "inventory", "assess", "planner", "render", "freeze", "execute", "controller", "agent", "cli"];
+
+/// Uses that the order does not allow, each with its reason.
+const EXCEPTIONS: [(&str, &str, &str); 0] = [];
+
+fn module_of(path: &str) -> &str {
+    let rest = path.strip_prefix("src/").unwrap_or(path);
+    rest.split(['/', '.']).next().unwrap_or(rest)
+}
+
+fn allowed(user: &str, used: &str) -> bool {
+    let place = |list: &[&str], name: &str| list.iter().position(|module| *module == name);
+    match (place(&STAGES, user), place(&STAGES, used), place(&BENEATH, user), place(&BENEATH, used)) {
+        (Some(user), Some(used), ..) => used <= user,
+        (Some(_), None, _, Some(_)) => true,
+        (None, None, Some(user), Some(used)) => used <= user,
+        _ => EXCEPTIONS.iter().any(|(a, b, _)| *a == user && *b == used),
+    }
+}
+
+#[test]
+fn every_module_has_its_place() {
+    let lib = read(&root().join("src/lib.rs"));
+    for line in lib.lines().filter_map(|line| line.strip_prefix("pub mod ")) {
+        let module = line.trim_end_matches(';');
+        assert!(
+            BENEATH.contains(&module) || STAGES.contains(&module),
+            "`{module}` of src/lib.rs stands in no list of this test"
+        );
+    }
+}
+
+#[test]
+fn imports_point_left_or_down() {
+    let mut wrong = Vec::new();
+    for path in files("src", &[".rs"]) {
+        let name = shown(&path);
+        let user = module_of(&name);
+        if matches!(user, "lib" | "main") {
+            continue;
+        }
+        for (number, line) in read(&path).lines().enumerate() {
+            let code = line.split("//").next().unwrap_or("");
+            for part in code.split("crate::").skip(1) {
+                let used = part.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or("");
+                if used != user && !allowed(user, used) && !used.is_empty() {
+                    wrong.push(format!("{name}:{}: `{user}` uses `{used}`", number + 1));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "imports against the flow:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn one_module_alone_names_petgraph_handlebars_and_yaml() {
+    for (library, home) in [("petgraph", "src/planner"), ("handlebars", "src/render"), ("serde_saphyr", "src/plan")] {
+        for path in files("src", &[".rs"]) {
+            let uses = read(&path).lines().any(|line| line.contains(&format!("{library}::")));
+            let name = shown(&path);
+            assert!(!uses || name.starts_with(home), "{name} names {library}, which belongs to {home} alone");
+        }
+    }
+}

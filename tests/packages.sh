@@ -1,0 +1,61 @@
+# Debian packages that replant needs, by purpose, and the function that installs what is missing of them.
+# Sourced by tests/run.sh and examples/quickstart/run.sh.
+
+# A linker and a C compiler for the crates that bring C.
+PACKAGES_BUILD="gcc libc6-dev"
+# The embedded provider: QEMU with firmware for BIOS and UEFI.
+PACKAGES_QEMU="qemu-system-x86 qemu-utils ovmf seabios"
+# The agent is assembled from packages with these.
+PACKAGES_AGENT="busybox-static kmod zstd xz-utils cpio"
+# The quickstart's source machine is built with these.
+PACKAGES_SOURCE="mmdebstrap e2fsprogs fdisk grub-pc-bin grub-common"
+# The tests check scripts, XML and mounted disks with these.
+PACKAGES_TEST="shellcheck libxml2-utils util-linux"
+
+say() { printf '\n==> %s\n' "$*"; }
+
+# as_root COMMAND...: runs it as root, through sudo where we are not.
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# installed PACKAGE: whether Debian's package manager has it installed.
+installed() {
+    dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed'
+}
+
+# install_packages PACKAGE...: installs those that are missing, by name, and says so. Safe to run again.
+install_packages() {
+    missing=
+    for package in "$@"; do
+        installed "$package" || missing="$missing $package"
+    done
+    if [ -z "$missing" ]; then
+        say "Debian packages: nothing is missing"
+        return
+    fi
+    say "Installing Debian packages:$missing"
+    as_root apt-get update -q
+    # A QEMU part that is installed from a suite which is no longer configured blocks the others: bring all
+    # parts to the version that the configured suites have.
+    pinned=
+    candidate=$(apt-cache policy qemu-system-x86 | awk '/Candidate:/ { print $2 }')
+    for package in qemu-utils qemu-system-common; do
+        if installed "$package" && [ "$(dpkg-query -W -f '${Version}' "$package")" != "$candidate" ]; then
+            pinned="$pinned $package=$candidate"
+        fi
+    done
+    # shellcheck disable=SC2086 # lists of words
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends --allow-downgrades $missing $pinned
+}
+
+# require_cargo: says how to get Rust when it is not there.
+require_cargo() {
+    if ! command -v cargo >/dev/null 2>&1 && [ -x "$HOME/.cargo/bin/cargo" ]; then
+        PATH="$HOME/.cargo/bin:$PATH"
+    fi
+    if ! command -v cargo >/dev/null 2>&1; then
+        echo "cargo is not on PATH: install Rust 1.95 or newer (https://rustup.rs), then run this again" >&2
+        exit 1
+    fi
+}

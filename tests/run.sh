@@ -1,0 +1,28 @@
+#!/bin/sh
+# Installs what is missing and runs every check: format, lints, documentation, tests, short benchmarks.
+# Safe to run again. Needs root or sudo, for packages and for the tests that mount file systems.
+set -eu
+cd "$(dirname "$0")/.."
+. tests/packages.sh
+
+# shellcheck disable=SC2086 # lists of words
+install_packages $PACKAGES_BUILD $PACKAGES_QEMU $PACKAGES_AGENT $PACKAGES_SOURCE $PACKAGES_TEST
+require_cargo
+
+step() {
+    say "$*"
+    begin=$(date +%s)
+    "$@"
+    echo "    ($(($(date +%s) - begin)) s)"
+}
+
+step cargo fmt --check
+step cargo clippy --release --all-targets -- --deny warnings
+step env RUSTDOCFLAGS="--deny warnings" cargo doc --release --no-deps --quiet
+if command -v cargo-deny >/dev/null 2>&1; then
+    step cargo deny check bans licenses sources
+else
+    echo "    cargo-deny is not installed: the licence test of the suite checks the same list"
+fi
+step cargo test --release
+say "All checks passed"
