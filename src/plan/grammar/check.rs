@@ -55,7 +55,7 @@ impl Checker<'_> {
         match (shape, &node.value) {
             (Shape::Object(object), Value::Map(_)) => self.object(node, object),
             (Shape::OneOf(object), Value::Map(entries)) => self.one_of(node, entries, object),
-            (Shape::Named(rule, inner), Value::Map(entries)) => self.named(entries, rule, inner),
+            (Shape::Named(rule, inner), Value::Map(entries)) => self.named(entries, rule, inner, subject),
             (Shape::Settings, Value::Map(_)) => self.settings(node, subject),
             (Shape::List(inner, least), Value::List(items)) => {
                 if items.len() < *least {
@@ -140,7 +140,11 @@ impl Checker<'_> {
             _ => None,
         };
         let message = format!("{subject} must be {}, not {}", shape.describe(), value.describe());
-        self.push("plan.type", message, node, &format!("this is {}", value.describe()), help);
+        let label = match value {
+            Value::Null => "there is no value here".to_owned(),
+            other => format!("this is {}", other.describe()),
+        };
+        self.push("plan.type", message, node, &label, help);
     }
 
     fn text(&mut self, node: &Node, text: &str, rule: &TextRule, subject: &str) {
@@ -211,7 +215,7 @@ impl Checker<'_> {
         }
     }
 
-    fn named(&mut self, entries: &[Entry], rule: &TextRule, shape: &'static Shape) {
+    fn named(&mut self, entries: &[Entry], rule: &TextRule, shape: &'static Shape, subject: &str) {
         let mut seen: HashMap<&str, &Entry> = HashMap::with_capacity(entries.len());
         for entry in entries {
             if !(rule.accepts)(&entry.key) {
@@ -220,7 +224,7 @@ impl Checker<'_> {
                 self.found.push(diagnostic.help(rule.form));
             }
             match seen.get(&*entry.key) {
-                Some(first) => self.duplicate_key(first, entry, "the mapping"),
+                Some(first) => self.duplicate_key(first, entry, subject),
                 None => {
                     seen.insert(&entry.key, entry);
                     self.value(&entry.node, shape, &format!("`{}`", shortened(&entry.key)));
