@@ -6,7 +6,6 @@ mod exit;
 
 mod agent;
 mod apply;
-mod device;
 mod graph;
 mod guest;
 mod image;
@@ -78,8 +77,6 @@ enum Verb {
     Vm(vm::VmArgs),
     /// Look at a source again before it is touched
     Source(source::SourceArgs),
-    /// Devices: machines booted into the agent
-    Device(device::DeviceArgs),
 }
 
 /// Parses the command line, runs one verb and turns its outcome into an exit code.
@@ -101,7 +98,6 @@ pub fn main() -> ExitCode {
         Verb::Guest(args) => guest::run(args, global),
         Verb::Vm(args) => vm::run(args, global),
         Verb::Source(args) => source::run(args, global),
-        Verb::Device(args) => device::run(args, global),
     };
     match outcome {
         Ok(exit) => exit.into(),
