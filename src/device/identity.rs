@@ -20,7 +20,16 @@ fn serial(device: u64) -> String {
     let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
     let folder = format!("/sys/dev/block/{major}:{minor}");
     // A partition has its disk's folder above its own.
-    let places = ["device/serial", "serial", "device/wwid", "wwid", "dm/uuid", "loop/backing_file", "../device/serial", "../serial"];
+    let places = [
+        "device/serial",
+        "serial",
+        "device/wwid",
+        "wwid",
+        "dm/uuid",
+        "loop/backing_file",
+        "../device/serial",
+        "../serial",
+    ];
     places
         .iter()
         .filter_map(|place| std::fs::read_to_string(format!("{folder}/{place}")).ok())

@@ -113,7 +113,8 @@ impl<'s> Appender<'s> {
             }
         };
         let done = file.sync_data().map_err(ImageError::file("syncing", &path)).and_then(|()| {
-            let entries = (first..).zip(&pending).flat_map(|(n, (offset, record))| index::encode_entry(id, n, *offset, record));
+            let entries =
+                (first..).zip(&pending).flat_map(|(n, (offset, record))| index::encode_entry(id, n, *offset, record));
             write_entries(&index_path(self.store.root(), id), id, first, &entries.collect::<Vec<u8>>())
         });
         let mut state = match held {

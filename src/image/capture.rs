@@ -374,7 +374,11 @@ impl Job<'_> {
         if let Ok(again) = open_source(path, self.request.format)
             && again.size() < self.reader.size()
         {
-            return Err(ImageError::SourceShrank { path: path.clone(), expected: self.reader.size(), found: again.size() });
+            return Err(ImageError::SourceShrank {
+                path: path.clone(),
+                expected: self.reader.size(),
+                found: again.size(),
+            });
         }
         Err(changed(path, &self.source.identity, now))
     }

@@ -47,6 +47,10 @@ impl Catalog {
     /// Looks at the folders again: new packs, new index entries, packs that went away.
     pub(super) fn refresh(&mut self, root: &Path) -> Result<()> {
         let (packs, indexes) = (listed(&root.join("packs"), "pack")?, listed(&root.join("index"), "idx")?);
+        // Garbage collection may have taken packs away since the last look.
+        for state in &mut self.packs {
+            state.len = state.len.filter(|_| packs.contains(&state.id));
+        }
         let mut ids: Vec<PackId> = packs.union(&indexes).copied().collect();
         ids.sort();
         for id in ids {
@@ -93,9 +97,8 @@ impl Catalog {
     pub(super) fn insert(&mut self, id: &ChunkId, location: Location) {
         let usable = self.usable(&location);
         let packs = &self.packs;
-        self.table.insert(id, location, |known| {
-            usable && packs[known.pack as usize].len.is_none_or(|len| known.end() > len)
-        });
+        self.table
+            .insert(id, location, |known| usable && packs[known.pack as usize].len.is_none_or(|len| known.end() > len));
     }
 
     /// Reads entries that were appended since the last look.
@@ -217,12 +220,9 @@ impl<'s> ChunkReader<'s> {
         let state = &catalog.packs[location.pack as usize];
         match state.len {
             None => Err(ImageError::MissingPack { pack: state.id, chunk: place.to_string() }),
-            Some(has) if location.end() > has => Err(ImageError::TruncatedPack {
-                pack: state.id,
-                chunk: place.to_string(),
-                has,
-                needs: location.end(),
-            }),
+            Some(has) if location.end() > has => {
+                Err(ImageError::TruncatedPack { pack: state.id, chunk: place.to_string(), has, needs: location.end() })
+            }
             Some(_) => Ok(location),
         }
     }
@@ -277,8 +277,12 @@ impl Store {
     pub(super) fn recover(&self) -> Result<()> {
         let candidates: Vec<u32> = {
             let mut catalog = self.catalog.write().expect("no thread panics while it holds the catalog");
-            catalog.refresh(&self.root().to_owned())?;
-            (0..).zip(&catalog.packs).filter(|(_, pack)| pack.len.is_some_and(|len| len != pack.indexed_end)).map(|(n, _)| n).collect()
+            catalog.refresh(self.root())?;
+            (0..)
+                .zip(&catalog.packs)
+                .filter(|(_, pack)| pack.len.is_some_and(|len| len != pack.indexed_end))
+                .map(|(n, _)| n)
+                .collect()
         };
         candidates.into_iter().try_for_each(|number| self.recover_pack(number))
     }
@@ -307,7 +311,8 @@ impl Store {
         for at in 0..found.len() {
             let (offset, record) = found[at];
             sealed.resize(record.stored as usize, 0);
-            file.read_exact_at(&mut sealed, offset + RECORD_HEADER_LEN as u64).map_err(ImageError::file("reading", &path))?;
+            file.read_exact_at(&mut sealed, offset + RECORD_HEADER_LEN as u64)
+                .map_err(ImageError::file("reading", &path))?;
             if self.keys.chunk(&record.id).open(&record.place(), &mut sealed).is_err() {
                 end = offset;
                 found.truncate(at);
@@ -316,13 +321,17 @@ impl Store {
         }
         file.set_len(end).and_then(|()| file.sync_data()).map_err(ImageError::file("cutting", &path))?;
         let first = state.indexed;
-        let bytes: Vec<u8> = (first..).zip(&found).flat_map(|(n, (offset, record))| index::encode_entry(id, n, *offset, record)).collect();
+        let bytes: Vec<u8> = (first..)
+            .zip(&found)
+            .flat_map(|(n, (offset, record))| index::encode_entry(id, n, *offset, record))
+            .collect();
         write_entries(&index_path(&root, id), id, first, &bytes)?;
         for (offset, record) in &found {
             catalog.insert(&record.id, Location { pack: number, stored: record.stored, offset: *offset });
         }
         let state = &mut catalog.packs[number as usize];
-        (state.len, state.indexed, state.indexed_end) = (Some(end), first + found.len() as u64, end.max(state.indexed_end));
+        (state.len, state.indexed, state.indexed_end) =
+            (Some(end), first + found.len() as u64, end.max(state.indexed_end));
         Ok(())
     }
 }
@@ -330,7 +339,12 @@ impl Store {
 /// Writes entries at their place in an index file and makes them durable; what was behind them is cut.
 pub(super) fn write_entries(path: &Path, id: PackId, first: u64, bytes: &[u8]) -> Result<()> {
     let at = INDEX_HEADER_LEN as u64 + first * ENTRY_LEN as u64;
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).map_err(ImageError::file("opening", path))?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(ImageError::file("opening", path))?;
     file.set_len(at)
         .and_then(|()| file.write_all_at(&index::header(id), 0))
         .and_then(|()| file.write_all_at(bytes, at))

@@ -46,7 +46,13 @@ pub struct CheckReport {
 pub const MOST_FAULTS: usize = 20;
 
 /// Verifies the images of the given disks, or only one of them.
-pub fn verify(store: &Store, disks: &[DiskName], only: Option<ImageId>, depth: Depth, control: &Control<'_>) -> Result<CheckReport> {
+pub fn verify(
+    store: &Store,
+    disks: &[DiskName],
+    only: Option<ImageId>,
+    depth: Depth,
+    control: &Control<'_>,
+) -> Result<CheckReport> {
     let _lease = store.lease("verify images")?;
     let mut images = Vec::new();
     for disk in disks {
@@ -69,12 +75,14 @@ pub fn verify(store: &Store, disks: &[DiskName], only: Option<ImageId>, depth: D
         }
     }
     for (disk, manifest) in manifests {
-        let mut image = ImageCheck { store, manifest: &manifest, depth, control, base: done, total, faults: Vec::new() };
+        let mut image =
+            ImageCheck { store, manifest: &manifest, depth, control, base: done, total, faults: Vec::new() };
         let outcome = image.run();
         let found = std::mem::take(&mut image.faults);
         report.faults.extend(found.iter().take(MOST_FAULTS).map(|error| fault(&disk, manifest.id, error)));
         if found.len() > MOST_FAULTS {
-            let more = ImageError::Refused { what: format!("{} more chunks cannot be read", found.len() - MOST_FAULTS) };
+            let more =
+                ImageError::Refused { what: format!("{} more chunks cannot be read", found.len() - MOST_FAULTS) };
             report.faults.push(fault(&disk, manifest.id, &more));
         }
         match outcome {

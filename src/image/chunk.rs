@@ -141,7 +141,8 @@ pub(super) fn chunk_len(size: u64, chunk_size: u32, index: u64) -> usize {
 
 /// Whether all bytes are zero. Comparing a slice with itself shifted by one runs at memory speed.
 pub(super) fn is_zero(bytes: &[u8]) -> bool {
-    bytes.first().is_none_or(|first| *first == 0) && bytes[..bytes.len().saturating_sub(1)] == bytes[bytes.len().min(1)..]
+    bytes.first().is_none_or(|first| *first == 0)
+        && bytes[..bytes.len().saturating_sub(1)] == bytes[bytes.len().min(1)..]
 }
 
 #[cfg(test)]

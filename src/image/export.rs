@@ -31,7 +31,7 @@ pub fn export(
         create(&draft, format, manifest.size)?;
         let target = open_target(&draft, format)?;
         let restore = Restore { store, manifest: &manifest, target: &*target, path: &draft, control };
-        let written = restore.run(Restore::head_chunks(&manifest), &|_| Ok(()));
+        let written = restore.prepare().and_then(|()| restore.run(Restore::head_chunks(&manifest), &|_| Ok(())));
         drop(target);
         if let Err(error) = written {
             let _ = std::fs::remove_file(&draft);

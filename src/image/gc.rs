@@ -65,6 +65,7 @@ pub fn collect_garbage(store: &Store) -> Result<GcPlan> {
     }
     plan.strays.iter().try_for_each(|path| remove(path))?;
     store.files.lock().expect("no thread panics while it opens a pack").clear();
+    store.catalog.write().expect("no thread panics while it holds the catalog").refresh(store.root())?;
     Ok(plan)
 }
 
@@ -151,7 +152,9 @@ fn plan(store: &Store, usage: &HashMap<PackId, PackUsage>) -> Result<GcPlan> {
                 plan.freed += len - pack.live_bytes;
             }
             // An index that names chunks in use stays, so that errors can say which pack is missing.
-            None if pack.live.is_empty() && index_path(store.root(), *id).exists() => plan.strays.push(index_path(store.root(), *id)),
+            None if pack.live.is_empty() && index_path(store.root(), *id).exists() => {
+                plan.strays.push(index_path(store.root(), *id))
+            }
             _ => {}
         }
     }
@@ -168,7 +171,8 @@ fn sound(store: &Store, id: PackId, usage: &PackUsage) -> bool {
     let mut sealed = Vec::new();
     usage.live.iter().all(|offset| {
         let mut header = [0; RECORD_HEADER_LEN];
-        let Some(record) = file.read_exact_at(&mut header, *offset).ok().and_then(|()| pack::Record::decode(&header)) else {
+        let Some(record) = file.read_exact_at(&mut header, *offset).ok().and_then(|()| pack::Record::decode(&header))
+        else {
             return false;
         };
         sealed.resize(record.stored as usize, 0);
@@ -189,7 +193,8 @@ fn move_live(store: &Store, id: PackId, usage: &HashMap<PackId, PackUsage>, appe
         let record = pack::Record::decode(&header)
             .ok_or_else(|| ImageError::damaged(&path, format!("the record at byte {offset} has a damaged header")))?;
         sealed.resize(record.stored as usize, 0);
-        file.read_exact_at(&mut sealed, offset + RECORD_HEADER_LEN as u64).map_err(ImageError::file("reading", &path))?;
+        file.read_exact_at(&mut sealed, offset + RECORD_HEADER_LEN as u64)
+            .map_err(ImageError::file("reading", &path))?;
         appender.copy(&record, &sealed)?;
     }
     Ok(())

@@ -35,8 +35,11 @@ impl Lease {
             Ok(file) => {
                 flock(&file, FlockOperation::NonBlockingLockExclusive)
                     .map_err(|error| ImageError::file("locking", &own)(error.into()))?;
-                serde_json::to_writer(&file, &Holder { pid: std::process::id(), host: host_name(), work: work.to_owned() })
-                    .map_err(|error| ImageError::file("writing", &own)(error.into()))?;
+                serde_json::to_writer(
+                    &file,
+                    &Holder { pid: std::process::id(), host: host_name(), work: work.to_owned() },
+                )
+                .map_err(|error| ImageError::file("writing", &own)(error.into()))?;
                 Some((file, own))
             }
             Err(error) if read_only(&error) => None,

@@ -138,7 +138,8 @@ pub(super) fn read_unverified<T: Authenticated>(path: &Path) -> Result<T> {
     let record: T = match serde_json::from_slice(&text) {
         Ok(record) => record,
         Err(error) => {
-            let format = serde_json::from_slice::<serde_json::Value>(&text).ok().and_then(|value| value["format"].as_u64());
+            let format =
+                serde_json::from_slice::<serde_json::Value>(&text).ok().and_then(|value| value["format"].as_u64());
             return Err(match format {
                 Some(found) if found > u64::from(FORMAT) => newer(path, found as u32),
                 _ => damaged(error),

@@ -69,11 +69,8 @@ pub(super) struct MapWriter {
 impl MapWriter {
     /// A new map; fails if the file is there.
     pub(super) fn create(path: &Path, image: [u8; 16], key: SealKey) -> Result<Self> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(path)
-            .map_err(ImageError::file("creating", path))?;
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).open(path).map_err(ImageError::file("creating", path))?;
         file.write_all(&header(&image)).map_err(ImageError::file("writing", path))?;
         Ok(Self { file, path: path.to_owned(), key, image, number: 0, len: HEADER_LEN as u64 })
     }
@@ -242,8 +239,15 @@ impl MapReader {
                     }
                 }
                 Frame::End(end) if end.chunks == chunks => return Ok(end),
-                Frame::End(_) => return Err(ImageError::damaged(&self.path, "it lists another number of chunks than it ends with")),
-                Frame::Torn => return Err(ImageError::damaged(&self.path, format!("it ends at byte {}, before its end mark", self.len))),
+                Frame::End(_) => {
+                    return Err(ImageError::damaged(&self.path, "it lists another number of chunks than it ends with"));
+                }
+                Frame::Torn => {
+                    return Err(ImageError::damaged(
+                        &self.path,
+                        format!("it ends at byte {}, before its end mark", self.len),
+                    ));
+                }
             }
         }
     }

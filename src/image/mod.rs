@@ -48,7 +48,9 @@ pub use control::{Control, Tick};
 pub use deploy::{DeployReport, DeployRequest, DeployState, deploy, deploy_state, undo};
 pub use error::{ImageError, Result};
 pub use export::export;
-pub use format::{DiskReader, DiskWriter, Extent, ExtentKind, ImageFormat, Qcow2Disk, RawDisk, open_source, open_target};
+pub use format::{
+    DiskReader, DiskWriter, Extent, ExtentKind, ImageFormat, Qcow2Disk, RawDisk, open_source, open_target,
+};
 pub use gc::{GcPlan, collect_garbage, plan_garbage};
 pub use key::StoreKey;
 pub use lock::Lease;

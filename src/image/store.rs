@@ -81,7 +81,10 @@ impl Store {
     pub fn create(root: &Path, settings: StoreSettings, key: Option<&StoreKey>) -> Result<Self> {
         if !settings.chunk_size.is_power_of_two() || !(64 << 10..=16 << 20).contains(&settings.chunk_size) {
             return Err(ImageError::Refused {
-                what: format!("a chunk size is a power of two from 64 KiB to 16 MiB, not {} bytes", settings.chunk_size),
+                what: format!(
+                    "a chunk size is a power of two from 64 KiB to 16 MiB, not {} bytes",
+                    settings.chunk_size
+                ),
             });
         }
         let master = MasterKey::generate();
@@ -95,8 +98,15 @@ impl Store {
             std::fs::create_dir_all(&folder).map_err(ImageError::file("creating", &folder))?;
         }
         let StoreSettings { cipher, chunk_size } = settings;
-        let mut file =
-            StoreFile { format: FORMAT, cipher, chunk_size, clear_key, key_slots, checksum: String::new(), mac: String::new() };
+        let mut file = StoreFile {
+            format: FORMAT,
+            cipher,
+            chunk_size,
+            clear_key,
+            key_slots,
+            checksum: String::new(),
+            mac: String::new(),
+        };
         let content = file.content();
         file.checksum = hex::encode(blake3::hash(&content).as_bytes());
         file.mac = Keys::derive(cipher, &master).mac(&content);
@@ -164,7 +174,10 @@ impl Store {
 
     /// Says that this process works in the store, so that no garbage is collected meanwhile.
     pub fn lease(&self, work: &str) -> Result<Lease> {
-        Lease::share(&self.lock_folder(), work)
+        let lease = Lease::share(&self.lock_folder(), work)?;
+        // What was known before the lease may have been collected since.
+        self.catalog.write().expect("no thread panics while it holds the catalog").refresh(&self.root)?;
+        Ok(lease)
     }
 
     pub(super) fn lock_folder(&self) -> PathBuf {

@@ -91,11 +91,8 @@ mod tests {
         client.progress(2, Some(10), "bytes");
         client.progress(10, Some(10), "bytes");
         client.output("digest", "abc");
-        let lines: Vec<TaskMessage> = BufReader::new(&theirs)
-            .lines()
-            .take(3)
-            .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
-            .collect();
+        let lines: Vec<TaskMessage> =
+            BufReader::new(&theirs).lines().take(3).map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
         let progress = |current| TaskMessage::Progress { current, total: Some(10), unit: "bytes".into() };
         let output = TaskMessage::Output { name: "digest".into(), value: "abc".into() };
         assert_eq!(lines, [progress(1), progress(10), output]);

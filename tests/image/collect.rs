@@ -78,3 +78,32 @@ fn an_unreadable_map_stops_the_collection() {
     assert!(chain(&error).starts_with("cannot find what is in use by one/disk0: "), "{}", chain(&error));
     assert!(pack_bytes(&site) > MIB);
 }
+
+#[test]
+fn what_an_unfinished_capture_has_stored_stays() {
+    let site = Site::new();
+    std::fs::write(site.path("one"), noise(1, 8 * MIB)).unwrap();
+    let store = site.store();
+    let stop = AtomicBool::new(false);
+    let tick = |_| stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let request = site.request(&disk("one"), "one", ImageFormat::Raw);
+    let error = replant::image::capture(&store, &request, &Control::new(&stop, &tick).threads(1)).unwrap_err();
+    assert!(error.is_stop());
+    drop(store);
+    let before = pack_bytes(&site);
+    assert!(before > 3 * MIB);
+    collect_garbage(&site.store()).unwrap();
+    assert_eq!(pack_bytes(&site), before);
+    let report = site.capture(&disk("one"), "one", ImageFormat::Raw).unwrap();
+    assert!(report.resumed > 0 && report.stored < 6 * MIB, "{report:?}");
+    assert!(whole(&site));
+
+    // Once discarded, it is garbage.
+    std::fs::write(site.path("two"), noise(2, 8 * MIB)).unwrap();
+    stop.store(false, std::sync::atomic::Ordering::Relaxed);
+    let request = site.request(&disk("two"), "two", ImageFormat::Raw);
+    replant::image::capture(&site.store(), &request, &Control::new(&stop, &tick).threads(1)).unwrap_err();
+    assert_eq!(replant::image::discard(&site.store(), &disk("two")).unwrap(), 1);
+    collect_garbage(&site.store()).unwrap();
+    assert!(pack_bytes(&site) < 8 * MIB + 65_536 && whole(&site));
+}

@@ -16,7 +16,20 @@ fn captures_at_once_share_a_store_that_none_of_them_had() {
     let children: Vec<_> = (0..4)
         .map(|machine| {
             let (name, source) = (format!("web{machine}"), format!("source{machine}"));
-            let args = ["image", "capture", "--machine", &name, "--disk", "disk0", "--source", &source, "--format", "raw", "--chunk-size", "64KiB"];
+            let args = [
+                "image",
+                "capture",
+                "--machine",
+                &name,
+                "--disk",
+                "disk0",
+                "--source",
+                &source,
+                "--format",
+                "raw",
+                "--chunk-size",
+                "64KiB",
+            ];
             site.replant(&args).stdout(std::process::Stdio::null()).spawn().unwrap()
         })
         .collect();

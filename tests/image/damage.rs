@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use proptest::prelude::*;
-use replant::image::{Control, Depth, ImageError, ImageFormat, Store, StoreKey, StoreSettings, Cipher, verify};
+use replant::image::{Cipher, Control, Depth, ImageError, ImageFormat, Store, StoreKey, StoreSettings, verify};
 
 use super::site::*;
 
@@ -54,7 +54,10 @@ fn a_flipped_bit_is_named_by_pack_chunk_and_machine() {
         let error = chain(&site.restored(&disk("web01"), SIZE).unwrap_err());
         // Which of the two chunks came first is the threads' choice.
         let expected = |chunk: u64| {
-            format!("cannot deploy web01/disk0: pack {name} is damaged at byte 32: chunk {chunk} (byte {} of the disk) does not authenticate", chunk << 16)
+            format!(
+                "cannot deploy web01/disk0: pack {name} is damaged at byte 32: chunk {chunk} (byte {} of the disk) does not authenticate",
+                chunk << 16
+            )
         };
         assert!(error == expected(0) || error == expected(1), "{error}");
         assert_eq!(deep(&site).len(), 1);
@@ -100,7 +103,13 @@ fn a_truncated_pack_is_named() {
     std::fs::OpenOptions::new().write(true).open(&pack).unwrap().set_len(len - 1).unwrap();
     let error = chain(&site.restored(&disk("web01"), SIZE).unwrap_err());
     let name = pack_name(&pack);
-    assert!(error.starts_with(&format!("cannot deploy web01/disk0: pack {name} is truncated: it has {} bytes, chunk ", len - 1)), "{error}");
+    assert!(
+        error.starts_with(&format!(
+            "cannot deploy web01/disk0: pack {name} is truncated: it has {} bytes, chunk ",
+            len - 1
+        )),
+        "{error}"
+    );
     assert!(error.ends_with(&format!("ends at byte {len}")), "{error}");
     assert_eq!(deep(&site).len(), 1);
 }
@@ -138,7 +147,10 @@ fn a_changed_manifest_is_refused() {
     let manifest = site.only("images/web01/disk0", "json");
     let text = std::fs::read_to_string(&manifest).unwrap();
     std::fs::write(&manifest, text.replace("\"size\": 131072", "\"size\": 131073")).unwrap();
-    assert_both(&site, &format!("{} is damaged: it does not authenticate: it was changed after it was written", manifest.display()));
+    assert_both(
+        &site,
+        &format!("{} is damaged: it does not authenticate: it was changed after it was written", manifest.display()),
+    );
     std::fs::write(&manifest, text.replace("\"format\": 1", "\"format\": 2")).unwrap();
     assert_both(&site, &format!("{} has format 2; this version reads format 1", manifest.display()));
 }
@@ -167,7 +179,10 @@ fn a_wrong_key_is_told_apart_from_damage() {
         open(Some(&StoreKey::new([1; 32]))),
         Some(format!("this is not the key of the store at {shown}: none of its 1 key slot(s) fits"))
     );
-    assert_eq!(open(None), Some(format!("the store at {shown} is encrypted: name its key with `--key` or REPLANT_STORE_KEY")));
+    assert_eq!(
+        open(None),
+        Some(format!("the store at {shown} is encrypted: name its key with `--key` or REPLANT_STORE_KEY"))
+    );
     let file = root.join("store.json");
     let text = std::fs::read_to_string(&file).unwrap();
     let at = text.find("\"wrapped\": \"").unwrap() + 12;
@@ -227,12 +242,13 @@ fn a_source_that_changes_or_shrinks_is_refused() {
             }
         };
         let request = site.request(&disk("web01"), "source", ImageFormat::Raw);
-        let error = replant::image::capture(&site.store(), &request, &Control::new(&stop, &meddle).threads(1)).unwrap_err();
+        let error =
+            replant::image::capture(&site.store(), &request, &Control::new(&stop, &meddle).threads(1)).unwrap_err();
         let message = match cut {
-            true => format!("is smaller than on first sight: {SIZE} instead of {} bytes", 40 * SIZE).replace("is smaller", "smaller"),
+            true => format!("smaller than on first sight: {SIZE} instead of {} bytes", 40 * SIZE),
             false => "changed: expected `file size=".into(),
         };
-        assert!(chain(&error).contains(&message.replace("smaller", "smaller")), "{}", chain(&error));
+        assert!(chain(&error).contains(&message), "{}", chain(&error));
         assert!(site.store().image_ids(&disk("web01")).unwrap().is_empty());
     }
 }
@@ -244,7 +260,10 @@ fn a_target_that_is_too_small_or_taken_is_refused() {
     let error = site.deploy(&disk("web01"), "target", ImageFormat::Raw).unwrap_err();
     assert_eq!(
         chain(&error),
-        format!("cannot deploy web01/disk0: the target {} has 4 bytes, the image needs {SIZE}", site.path("target").display())
+        format!(
+            "cannot deploy web01/disk0: the target {} has 4 bytes, the image needs {SIZE}",
+            site.path("target").display()
+        )
     );
     assert_eq!(std::fs::read(site.path("target")).unwrap(), b"tiny");
     let taken = replant::image::open_target(&site.path("source"), ImageFormat::Raw).unwrap();

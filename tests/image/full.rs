@@ -18,7 +18,8 @@ impl Small {
             "this test mounts a small tmpfs to run out of space: run it as root"
         );
         let options = std::ffi::CString::new(format!("size={size}")).unwrap();
-        rustix::mount::mount("tmpfs", &point, "tmpfs", rustix::mount::MountFlags::empty(), Some(options.as_c_str())).unwrap();
+        rustix::mount::mount("tmpfs", &point, "tmpfs", rustix::mount::MountFlags::empty(), Some(options.as_c_str()))
+            .unwrap();
         Self(point)
     }
 
@@ -72,7 +73,15 @@ fn a_full_target_says_so_and_goes_on_later() {
         small.grow(64 * MIB);
         site.deploy(&disk("web01"), name, format).unwrap();
         assert!(deployed(&path));
-        qemu_img(&["compare", "-f", "raw", "-F", format.name(), &site.path("source").display().to_string(), &path.display().to_string()]);
+        qemu_img(&[
+            "compare",
+            "-f",
+            "raw",
+            "-F",
+            format.name(),
+            &site.path("source").display().to_string(),
+            &path.display().to_string(),
+        ]);
         std::fs::remove_file(&path).unwrap();
     }
 }

@@ -2,8 +2,8 @@
 
 use std::os::unix::fs::FileExt;
 
-use replant::image::{Cipher, DiskName, ImageFormat, Qcow2Disk, digest_disk, export};
 use replant::image::Control;
+use replant::image::{Cipher, DiskName, ImageFormat, Qcow2Disk, digest_disk, export};
 use std::sync::atomic::AtomicBool;
 
 use super::site::*;
@@ -27,7 +27,8 @@ fn holes_are_not_read_and_stay_holes() {
     let site = Site::new();
     let size = 4 << 40;
     sparse(&site.path("source"), size, &[(0, b"begin"), (size / 2 + 5, &noise(1, MIB)), (size - 3, b"end")]);
-    let (before, report) = (std::time::Instant::now(), site.capture(&disk("web01"), "source", ImageFormat::Raw).unwrap());
+    let (before, report) =
+        (std::time::Instant::now(), site.capture(&disk("web01"), "source", ImageFormat::Raw).unwrap());
     assert!(report.read < 3 * MIB, "{} bytes read in {:?}", report.read, before.elapsed());
     let restored = site.path("restored");
     std::fs::File::create(&restored).unwrap().set_len(size).unwrap();
@@ -37,7 +38,8 @@ fn holes_are_not_read_and_stay_holes() {
     let (stop, tick) = (AtomicBool::new(false), |_| ());
     replant::image::deploy(&site.store(), &request, &Control::new(&stop, &tick)).unwrap();
     assert!(allocated(&restored) < 3 * MIB);
-    let (source, restored) = (std::fs::File::open(site.path("source")).unwrap(), std::fs::File::open(restored).unwrap());
+    let (source, restored) =
+        (std::fs::File::open(site.path("source")).unwrap(), std::fs::File::open(restored).unwrap());
     for offset in [0, size / 2, size - MIB] {
         let (mut one, mut two) = (vec![0; MIB as usize], vec![0; MIB as usize]);
         source.read_exact_at(&mut one, offset).unwrap();
@@ -63,7 +65,9 @@ fn qcow2_sources_of_every_kind_give_the_same_image() {
     for (kind, options) in kinds {
         let path = site.path(kind).display().to_string();
         qemu_img(&[&["convert", "-f", "raw", "-O", "qcow2"], options, &[raw.as_str(), path.as_str()]].concat());
-        let report = site.capture(&disk(kind), kind, ImageFormat::Qcow2).unwrap_or_else(|error| panic!("{kind}: {}", chain(&error)));
+        let report = site
+            .capture(&disk(kind), kind, ImageFormat::Qcow2)
+            .unwrap_or_else(|error| panic!("{kind}: {}", chain(&error)));
         assert_eq!((report.size, report.digest), (size, truth), "{kind}");
         // All of it was in the store already.
         assert_eq!(report.stored, 0, "{kind}");
@@ -106,7 +110,8 @@ fn a_used_target_keeps_nothing_of_what_was_there() {
     site.capture(&disk("web01"), "source", ImageFormat::Raw).unwrap();
     std::fs::write(site.path("restored"), noise(9, size + 70_000)).unwrap();
     site.deploy(&disk("web01"), "restored", ImageFormat::Raw).unwrap();
-    let (source, restored) = (std::fs::read(site.path("source")).unwrap(), std::fs::read(site.path("restored")).unwrap());
+    let (source, restored) =
+        (std::fs::read(site.path("source")).unwrap(), std::fs::read(site.path("restored")).unwrap());
     assert!(restored[..size as usize] == source && restored[size as usize..].iter().all(|byte| *byte == 0));
     // Every block was reserved before, and is after.
     assert!(allocated(&site.path("restored")) >= size);

@@ -45,7 +45,9 @@ impl Site {
         let (root, key) = (self.path("store"), key());
         match Store::exists(&root) {
             true => Store::open(&root, Some(&key)).unwrap(),
-            false => Store::create(&root, StoreSettings { cipher: self.cipher, chunk_size: 64 << 10 }, Some(&key)).unwrap(),
+            false => {
+                Store::create(&root, StoreSettings { cipher: self.cipher, chunk_size: 64 << 10 }, Some(&key)).unwrap()
+            }
         }
     }
 
@@ -158,13 +160,17 @@ pub fn sparse(path: &Path, size: u64, parts: &[(u64, &[u8])]) {
 /// A disk with a bit of everything: odd size, boot sector, text, noise, written zeros, holes, a tail.
 pub fn mixed(path: &Path, seed: u64) -> u64 {
     let size = 24 * MIB + 12_345;
-    sparse(path, size, &[
-        (0, b"boot sector"),
-        (3 * MIB + 77, &text(seed, 5 * MIB)),
-        (9 * MIB, &vec![0; MIB as usize]),
-        (11 * MIB, &noise(seed, 4 * MIB)),
-        (size - 9, b"the end!\n"),
-    ]);
+    sparse(
+        path,
+        size,
+        &[
+            (0, b"boot sector"),
+            (3 * MIB + 77, &text(seed, 5 * MIB)),
+            (9 * MIB, &vec![0; MIB as usize]),
+            (11 * MIB, &noise(seed, 4 * MIB)),
+            (size - 9, b"the end!\n"),
+        ],
+    );
     size
 }
 

@@ -8,7 +8,9 @@ use super::Outcome;
 use super::reporter::Reporter;
 use super::store_args::{CreateArgs, DiskArgs, StoreArgs, parse_format, parse_rate};
 use crate::cli::{Exit, Global};
-use crate::image::{CaptureRequest, CaptureState, Compression, ImageFormat, capture, capture_state, discard as drop_unfinished};
+use crate::image::{
+    CaptureRequest, CaptureState, Compression, ImageFormat, capture, capture_state, discard as drop_unfinished,
+};
 use crate::units::{ByteCount, ByteRate};
 
 /// The arguments of `replant image capture`.

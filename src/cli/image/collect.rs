@@ -28,7 +28,9 @@ pub fn rm(args: &RmArgs, global: &Global) -> Outcome {
     let store = args.store.open()?;
     let disks = disks_named(&store, &args.name)?;
     let [disk] = &disks[..] else {
-        return Err(ImageError::Refused { what: format!("{} has {} disks: write MACHINE/DISK", args.name, disks.len()) });
+        return Err(ImageError::Refused {
+            what: format!("{} has {} disks: write MACHINE/DISK", args.name, disks.len()),
+        });
     };
     remove(&store, disk, args.image, args.force)?;
     if !global.json {

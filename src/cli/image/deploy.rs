@@ -8,7 +8,9 @@ use super::Outcome;
 use super::reporter::Reporter;
 use super::store_args::{DiskArgs, StoreArgs, disks_named, parse_format, parse_id, parse_rate};
 use crate::cli::{Exit, Global};
-use crate::image::{DeployRequest, DeployState, ImageError, ImageFormat, ImageId, deploy, deploy_state, export as write_out, undo};
+use crate::image::{
+    DeployRequest, DeployState, ImageError, ImageFormat, ImageId, deploy, deploy_state, export as write_out, undo,
+};
 use crate::units::{ByteCount, ByteRate};
 
 /// The arguments of `replant image deploy`.
@@ -117,12 +119,17 @@ pub fn export(args: &ExportArgs, global: &Global) -> Outcome {
     let store = args.store.open()?;
     let disks = disks_named(&store, &args.name)?;
     let [disk] = &disks[..] else {
-        return Err(ImageError::Refused { what: format!("{} has {} disks: write MACHINE/DISK", args.name, disks.len()) });
+        return Err(ImageError::Refused {
+            what: format!("{} has {} disks: write MACHINE/DISK", args.name, disks.len()),
+        });
     };
     let reporter = Reporter::new(format!("exporting {disk}"))?;
     let digest = reporter.watch(None, |control| write_out(&store, disk, args.image, &args.to, args.format, control))?;
     if global.json {
-        anstream::println!("{}", json!({ "path": args.to, "format": args.format.name(), "digest": digest.to_string() }));
+        anstream::println!(
+            "{}",
+            json!({ "path": args.to, "format": args.format.name(), "digest": digest.to_string() })
+        );
     } else {
         anstream::println!("exported {disk} to {}\n{digest}", args.to.display());
     }

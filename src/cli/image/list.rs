@@ -116,7 +116,8 @@ pub fn show(args: &ShowArgs, global: &Global) -> Outcome {
 }
 
 fn digest(store: &Store, manifest: &Manifest) -> Result<String, ImageError> {
-    let unreadable = || ImageError::Refused { what: format!("the digest of image {} does not authenticate", manifest.id) };
+    let unreadable =
+        || ImageError::Refused { what: format!("the digest of image {} does not authenticate", manifest.id) };
     Ok(store.digest(manifest).ok_or_else(unreadable)?.to_string())
 }
 
@@ -135,7 +136,10 @@ fn print(store: &Store, manifest: &Manifest) -> Result<(), ImageError> {
     row("disk", &format_args!("{}/{}", manifest.machine, manifest.disk));
     row("image", &manifest.id);
     row("size", &format_args!("{} ({} bytes)", ByteCount(manifest.size), manifest.size));
-    row("used", &format_args!("{used} in {} chunks of {}", manifest.data_chunks, ByteCount(manifest.chunk_size.into())));
+    row(
+        "used",
+        &format_args!("{used} in {} chunks of {}", manifest.data_chunks, ByteCount(manifest.chunk_size.into())),
+    );
     row("added", &format_args!("{} to the store, when it was captured", ByteCount(manifest.stored_bytes)));
     row("digest", &digest(store, manifest)?);
     row("captured", &format_args!("{} by {}", manifest.captured, manifest.tool));

@@ -78,7 +78,9 @@ pub fn disks_named(store: &Store, name: &str) -> Result<Vec<DiskName>, ImageErro
     let found: Vec<DiskName> =
         store.disks()?.into_iter().filter(|disk| disk.machine() == name || disk.to_string() == name).collect();
     match found.is_empty() {
-        true => Err(ImageError::Refused { what: format!("the store has no image of `{name}`; `replant image ls` lists them") }),
+        true => Err(ImageError::Refused {
+            what: format!("the store has no image of `{name}`; `replant image ls` lists them"),
+        }),
         false => Ok(found),
     }
 }
@@ -134,7 +136,9 @@ pub struct InitArgs {
 /// Runs `replant image init`.
 pub fn init(args: &InitArgs, global: &Global) -> Outcome {
     if args.store.exists() {
-        return Err(ImageError::Refused { what: format!("there is a store at {} already", args.store.store.display()) });
+        return Err(ImageError::Refused {
+            what: format!("there is a store at {} already", args.store.store.display()),
+        });
     }
     let store = args.store.create(&args.create)?;
     if !global.json {

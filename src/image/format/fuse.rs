@@ -33,7 +33,9 @@ pub(super) fn serve(path: &Path, refusal: &io::Error) -> Result<ServedDisk> {
     let point = folder.path().join("disk.raw");
     std::fs::write(&point, b"").map_err(ImageError::file("creating", &point))?;
     let absolute = std::fs::canonicalize(path).map_err(ImageError::file("finding", path))?;
-    let text = |path: &Path| path.to_str().map(|text| text.replace(',', ",,")).ok_or_else(|| unreadable("its path is not UTF-8".into()));
+    let text = |path: &Path| {
+        path.to_str().map(|text| text.replace(',', ",,")).ok_or_else(|| unreadable("its path is not UTF-8".into()))
+    };
     let mut command = Command::new("qemu-storage-daemon");
     command
         .arg("--blockdev")
@@ -46,7 +48,9 @@ pub(super) fn serve(path: &Path, refusal: &io::Error) -> Result<ServedDisk> {
         .stderr(Stdio::piped())
         .process_group(0);
     let daemon = command.spawn().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => ImageError::MissingTool { tool: "qemu-storage-daemon", package: "qemu-system-common" },
+        io::ErrorKind::NotFound => {
+            ImageError::MissingTool { tool: "qemu-storage-daemon", package: "qemu-system-common" }
+        }
         _ => unreadable(error.to_string()),
     })?;
     let mut served = ServedDisk { disk: None, daemon, _folder: folder };
