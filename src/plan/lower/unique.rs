@@ -2,15 +2,17 @@
 
 use std::collections::HashMap;
 
+use camino::Utf8Path;
+
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::plan::document::shortened;
 use crate::plan::model::Machine;
 
 /// Reports everything that two machines claim.
-pub(super) fn check(machines: &[Machine], found: &mut Diagnostics) {
+pub(super) fn check(machines: &[Machine], folder: &Utf8Path, found: &mut Diagnostics) {
     vm_names(machines, found);
     macs(machines, found);
-    disks(machines, found);
+    disks(machines, folder, found);
 }
 
 fn vm_names(machines: &[Machine], found: &mut Diagnostics) {
@@ -52,11 +54,12 @@ fn macs(machines: &[Machine], found: &mut Diagnostics) {
     }
 }
 
-fn disks(machines: &[Machine], found: &mut Diagnostics) {
+fn disks(machines: &[Machine], folder: &Utf8Path, found: &mut Diagnostics) {
     let mut taken: HashMap<&str, _> = HashMap::with_capacity(machines.len());
     for disk in machines.iter().flat_map(|machine| &machine.source.disks) {
         if let Some(first) = taken.insert(disk.path.value.as_str(), &disk.path.span) {
-            let message = format!("the disk `{}` is read twice", shortened(disk.path.value.as_str()));
+            let shown = disk.path.value.strip_prefix(folder).unwrap_or(&disk.path.value);
+            let message = format!("the disk `{}` is read twice", shortened(shown.as_str()));
             found.push(
                 Diagnostic::error("plan.shared-disk", message)
                     .at(disk.path.span.clone(), "read again here")
