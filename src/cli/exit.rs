@@ -4,6 +4,8 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::execute::{ExecuteError, Outcome};
+use crate::journal::JournalError;
 
 /// The exit codes of `replant`; an interface, listed in the README.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +65,33 @@ impl From<Exit> for ExitCode {
     }
 }
 
+impl From<Outcome> for Exit {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::Done,
+            Outcome::RolledBack => Self::RolledBack,
+            Outcome::Kept => Self::KeptForResume,
+            Outcome::Incomplete => Self::RollbackIncomplete,
+            Outcome::Interrupted => Self::Interrupted,
+        }
+    }
+}
+
+impl From<&ExecuteError> for Exit {
+    fn from(error: &ExecuteError) -> Self {
+        match error {
+            ExecuteError::Journal(JournalError::Locked { .. } | JournalError::Fenced { .. }) => Self::Locked,
+            ExecuteError::NoSuchMachine { .. } => Self::Usage,
+            ExecuteError::Journal(_)
+            | ExecuteError::System { .. }
+            | ExecuteError::Hook(_)
+            | ExecuteError::RunFolder { .. }
+            | ExecuteError::NoOrigin { .. }
+            | ExecuteError::PastCommit { .. } => Self::Error,
+        }
+    }
+}
+
 /// Why a verb did not do what was asked.
 #[derive(Debug)]
 pub enum Failure {
@@ -93,5 +122,18 @@ impl From<Diagnostics> for Failure {
 impl<E: Error + Send + Sync + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::with(Exit::Error, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_ends_with_the_code_of_its_outcome() {
+        use Outcome as O;
+        for outcome in [O::Done, O::RolledBack, O::Kept, O::Interrupted, O::Incomplete] {
+            assert_eq!(Exit::from(outcome).code(), outcome.code());
+        }
     }
 }

@@ -6,7 +6,7 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::OnFailure;
-use crate::planner::Task;
+use crate::planner::{Selection, Task};
 use crate::render::ArtifactRecord;
 
 /// The content of `plan.json`.
@@ -65,17 +65,4 @@ pub struct FrozenWave {
     pub machines: Vec<String>,
     /// This many may fail before nothing new starts.
     pub max_failures: Option<u32>,
-}
-
-/// What `--machine`, `--exclude`, `--from` and `--redo` selected: globs over machines and addresses.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Selection {
-    /// Only these machines (and what they share).
-    pub machines: Vec<String>,
-    /// Not these tasks or machines.
-    pub exclude: Vec<String>,
-    /// Only these tasks and what depends on them.
-    pub from: Vec<String>,
-    /// These tasks are done again even if they are done.
-    pub redo: Vec<String>,
 }

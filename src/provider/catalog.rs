@@ -1,6 +1,6 @@
 //! Every provider that a plan can name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 
@@ -55,6 +55,7 @@ pub struct Provider {
     host_schema: SettingsSchema,
     target_schema: SettingsSchema,
     templates: BTreeMap<String, String>,
+    digests: BTreeMap<String, String>,
 }
 
 /// Every provider that a plan can name.
@@ -172,12 +173,18 @@ impl Provider {
         };
         let host_schema = compile("host", &manifest.settings.host)?;
         let target_schema = compile("target", &manifest.settings.target)?;
-        Ok(Self { host_schema, target_schema, templates, manifest })
+        let digests = templates.keys().map(|name| (name.clone(), digest_with_partials(name, &templates))).collect();
+        Ok(Self { host_schema, target_schema, templates, digests, manifest })
     }
 
     /// Every template that it can use, by name without `.hbs`.
     pub fn templates(&self) -> &BTreeMap<String, String> {
         &self.templates
+    }
+
+    /// A digest of a template and of all that it takes in: how the artifact is made, whatever its values are.
+    pub fn template_digest(&self, template: &str) -> Option<&str> {
+        self.digests.get(template).map(String::as_str)
     }
 
     /// What the schema refuses in a host's settings: path and message.
@@ -219,6 +226,19 @@ impl Provider {
 
 fn flatten(errors: Vec<SettingError>) -> Vec<(Vec<String>, String)> {
     errors.into_iter().map(|error| (error.path, error.message)).collect()
+}
+
+/// The digest of a template and of the partials it names, theirs included.
+fn digest_with_partials(name: &str, templates: &BTreeMap<String, String>) -> String {
+    let mut hasher = blake3::Hasher::new();
+    let (mut seen, mut open) = (BTreeSet::new(), vec![name]);
+    while let Some(name) = open.pop() {
+        let Some(text) = templates.get(name).filter(|_| seen.insert(name)) else { continue };
+        hasher.update(text.as_bytes());
+        let partials = text.split("{{>").skip(1).filter_map(|rest| rest.split("}}").next());
+        open.extend(partials.map(str::trim));
+    }
+    format!("blake3:{}", hasher.finalize().to_hex())
 }
 
 fn embedded_folders() -> BTreeMap<String, Folder> {

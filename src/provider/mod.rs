@@ -10,6 +10,7 @@
 mod catalog;
 mod embedded;
 mod manifest;
+mod naming;
 mod settings;
 
 pub use catalog::{Catalog, Provider, ProviderError};
@@ -17,3 +18,4 @@ pub use manifest::{
     ArtifactSpec, Artifacts, Constants, DiskLimits, GuestSpec, Limits, Manifest, Networks, Range, ServiceMode,
     SettingsSchemas, Size, ToolSpec, VmNameLimits,
 };
+pub use naming::{artifact_path, file_stem, host_folder};

@@ -9,9 +9,7 @@ use crate::inventory::{ResolvedMachine, ResolvedPlan};
 use crate::plan::{
     Allocation, Compression, Convert, DiskFormat, Encryption, EndState, Firmware, Host, Machine, Nic, SecretRef,
 };
-use crate::provider::{ArtifactSpec, Provider, ServiceMode, ToolSpec};
-
-use super::artifact::file_stem;
+use crate::provider::{ArtifactSpec, Provider, ServiceMode, ToolSpec, file_stem};
 
 #[derive(Serialize)]
 struct MachineValues<'a> {

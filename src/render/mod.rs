@@ -9,6 +9,6 @@ mod context;
 mod engine;
 mod escape;
 
-pub use artifact::{ArtifactRecord, ArtifactSet, NoSink, Sink, artifact_path, file_stem, host_folder, render};
+pub use artifact::{ArtifactRecord, ArtifactSet, NoSink, Sink, render};
 pub use engine::{Engine, RenderError};
 pub use escape::Language;
