@@ -139,7 +139,10 @@ fn options(call: &StepCall<'_>) -> Result<ConvertOptions, CommandError> {
             && nic.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
         let addressed = nic.mac.split(':').count() == 6 && nic.mac.bytes().all(|b| b.is_ascii_hexdigit() || b == b':');
         if !named || !addressed {
-            return Err(refused(format!("`{} {}` is not a MAC address and a network adapter's name", nic.mac, nic.name)));
+            return Err(refused(format!(
+                "`{} {}` is not a MAC address and a network adapter's name",
+                nic.mac, nic.name
+            )));
         }
     }
     Ok(ConvertOptions {

@@ -43,8 +43,7 @@ pub async fn enrol(order: &BootOrder, facts: DeviceFacts) -> Result<Enrolment, E
         .map_err(|error| EnrolError::Answer(error.to_string()))?;
     let anonymous = Client::new(order.controller.clone(), order.ca, None)?;
     let answer = anonymous.request(Method::POST, "/v1/enrol", Some(body)).await?;
-    let answer: EnrolAnswer =
-        serde_json::from_slice(&answer).map_err(|error| EnrolError::Answer(error.to_string()))?;
+    let answer: EnrolAnswer = serde_json::from_slice(&answer).map_err(|error| EnrolError::Answer(error.to_string()))?;
     let certificate = CertificateDer::from_pem_slice(answer.certificate.as_bytes())
         .map_err(|error| EnrolError::Answer(error.to_string()))?;
     let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(|error| EnrolError::Key(error.to_owned()))?;

@@ -123,14 +123,15 @@ impl Client {
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let request = request.body(Full::new(Bytes::from(body.unwrap_or_default()))).map_err(|error| {
-            HttpError::Untrusted { at: self.at(), message: error.to_string() }
-        })?;
+        let request = request
+            .body(Full::new(Bytes::from(body.unwrap_or_default())))
+            .map_err(|error| HttpError::Untrusted { at: self.at(), message: error.to_string() })?;
         let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await.map_err(|error| {
-            connection(std::io::Error::other(error))
-        })?;
+        let body = Limited::new(response.into_body(), MAX_ANSWER)
+            .collect()
+            .await
+            .map_err(|error| connection(std::io::Error::other(error)))?;
         driver.abort();
         match status {
             StatusCode::OK => Ok(body.to_bytes()),

@@ -44,7 +44,8 @@ impl BootOrder {
             found.filter(|value| !value.is_empty()).ok_or(OrderError::Missing { word: prefix })
         };
         let url = word(CONTROLLER)?;
-        let malformed = |prefix: &str, value: &str, wanted| OrderError::Malformed { word: format!("{prefix}{value}"), wanted };
+        let malformed =
+            |prefix: &str, value: &str, wanted| OrderError::Malformed { word: format!("{prefix}{value}"), wanted };
         let controller = url
             .strip_prefix("https://")
             .and_then(|rest| rest.trim_end_matches('/').rsplit_once(':'))

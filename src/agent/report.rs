@@ -95,9 +95,9 @@ async fn send(client: &Client, path: &str, entries: Vec<ReportEntry>) -> Result<
         let outcome = client.request(Method::POST, path, Some(body.clone())).await;
         match outcome {
             Ok(answer) => {
-                return serde_json::from_slice::<Ack>(&answer).map(|ack| ack.acknowledged).map_err(|error| {
-                    HttpError::Untrusted { at: path.to_owned(), message: error.to_string() }
-                });
+                return serde_json::from_slice::<Ack>(&answer)
+                    .map(|ack| ack.acknowledged)
+                    .map_err(|error| HttpError::Untrusted { at: path.to_owned(), message: error.to_string() });
             }
             Err(error) if error.is_passing() && begun.elapsed() < PATIENCE => {
                 tokio::time::sleep(wait).await;

@@ -59,7 +59,9 @@ pub fn run(args: &InitArgs, global: &Global) -> Result<Exit, Failure> {
     } else {
         let plan = args.folder.join("plan.yaml");
         let plan = plan.strip_prefix(".").unwrap_or(&plan);
-        anstream::println!("\nNext: describe your machines in {plan}, then\n  replant validate {plan}\n  replant plan {plan}");
+        anstream::println!(
+            "\nNext: describe your machines in {plan}, then\n  replant validate {plan}\n  replant plan {plan}"
+        );
     }
     Ok(Exit::Done)
 }

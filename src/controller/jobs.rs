@@ -18,7 +18,9 @@ const MAX_REPORTS: u64 = 200_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JobError {
     /// The machine's name is no name.
-    #[error("a machine's name is made of letters, digits, `.`, `_` and `-`, begins with a letter or digit and has {MAX_NAME} characters at most")]
+    #[error(
+        "a machine's name is made of letters, digits, `.`, `_` and `-`, begins with a letter or digit and has {MAX_NAME} characters at most"
+    )]
     Name,
     /// The token is unknown: never issued, used up, or of a job that has ended.
     #[error("the token is unknown")]
@@ -132,12 +134,7 @@ impl Jobs {
     }
 
     /// Takes reports; those that are known already are dropped. Returns the last number known.
-    pub fn report(
-        &self,
-        device: &str,
-        peer: Option<Fingerprint>,
-        entries: Vec<ReportEntry>,
-    ) -> Result<u64, JobError> {
+    pub fn report(&self, device: &str, peer: Option<Fingerprint>, entries: Vec<ReportEntry>) -> Result<u64, JobError> {
         let mut state = self.lock();
         let job = authorised(&mut state, device, peer)?;
         for entry in entries {

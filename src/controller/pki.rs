@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
@@ -128,8 +128,7 @@ impl Authority {
     /// From the PEM texts of its certificate and its key.
     pub fn from_pem(certificate: &str, key: &str) -> Result<Self, PkiError> {
         let key = KeyPair::from_pem(key).map_err(content("the CA's key"))?;
-        let der = CertificateDer::from_pem_slice(certificate.as_bytes())
-            .map_err(content("the CA's certificate"))?;
+        let der = CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(content("the CA's certificate"))?;
         let issuer = Issuer::from_ca_cert_pem(certificate, key).map_err(content("the CA's certificate"))?;
         Ok(Self { certificate: der, issuer })
     }
@@ -228,7 +227,14 @@ mod tests {
 
     #[test]
     fn fingerprints_that_are_none_are_refused() {
-        for text in ["", "sha256:", "sha256:zz", &format!("sha1:{}", "0".repeat(64)), &format!("sha256:{}", "g".repeat(64)), &format!("sha256:{}", "é".repeat(32))] {
+        for text in [
+            "",
+            "sha256:",
+            "sha256:zz",
+            &format!("sha1:{}", "0".repeat(64)),
+            &format!("sha256:{}", "g".repeat(64)),
+            &format!("sha256:{}", "é".repeat(32)),
+        ] {
             assert_eq!(Fingerprint::parse(text), None, "{text}");
         }
     }

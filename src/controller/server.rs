@@ -44,7 +44,8 @@ pub(super) struct Service {
 /// The TLS configuration: TLS 1.3 only; a client certificate is optional here, because enrolment has none yet, and each
 /// route demands its own.
 pub(super) fn acceptor(authority: &Authority) -> Result<TlsAcceptor, PkiError> {
-    let content = |message: String| PkiError::Content { what: "the controller's TLS configuration".to_owned(), message };
+    let content =
+        |message: String| PkiError::Content { what: "the controller's TLS configuration".to_owned(), message };
     let mut roots = RootCertStore::empty();
     roots.add(authority.certificate().clone()).map_err(|error| content(error.to_string()))?;
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), crypto_provider())

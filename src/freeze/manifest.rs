@@ -22,8 +22,8 @@ pub struct RunManifest {
     pub root: Utf8PathBuf,
     /// Every plan file, with its digest.
     pub files: Vec<FileRecord>,
-    /// Observed sources: name (`web01/disk0`) to identity line.
-    pub sources: BTreeMap<String, String>,
+    /// Observed source disks by name (`web01/disk0`).
+    pub sources: BTreeMap<String, FrozenSource>,
     /// Sequence number of the journal's last event when it was planned.
     pub journal_head: u64,
     /// What was selected on the command line.
@@ -47,6 +47,15 @@ pub struct FileRecord {
     pub path: Utf8PathBuf,
     /// `blake3:HEX` of its bytes.
     pub digest: String,
+}
+
+/// A source disk as it was seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrozenSource {
+    /// Its path, absolute.
+    pub path: Utf8PathBuf,
+    /// Its identity line.
+    pub identity: String,
 }
 
 /// What the executor needs to know of a machine.

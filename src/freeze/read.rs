@@ -165,8 +165,9 @@ impl Frozen {
             }
         }
         for (disk, planned) in &self.manifest.sources {
-            if let Some(now) = sources.get(disk).filter(|now| *now != planned) {
-                moved.push(Moved::Source { disk: disk.clone(), planned: planned.clone(), now: now.clone() });
+            if let Some(now) = sources.get(disk).filter(|now| **now != planned.identity) {
+                let planned = planned.identity.clone();
+                moved.push(Moved::Source { disk: disk.clone(), planned, now: now.clone() });
             }
         }
         if journal_head != self.manifest.journal_head {

@@ -13,7 +13,7 @@ use crate::planner::Selected;
 use crate::provider::{Catalog, file_stem, host_folder};
 use crate::render::{ArtifactSet, Sink};
 
-use super::manifest::{FileRecord, FrozenMachine, FrozenWave, RunManifest};
+use super::manifest::{FileRecord, FrozenMachine, FrozenSource, FrozenWave, RunManifest};
 use super::originals;
 
 /// Why a run folder could not be written.
@@ -144,7 +144,8 @@ pub fn manifest(
     for (machine, facts) in chosen {
         let name = &machine.name.value.0;
         for disk in &facts.disks {
-            sources.insert(format!("{name}/{}", disk.index), disk.identity.clone());
+            let source = FrozenSource { path: disk.path.clone(), identity: disk.identity.clone() };
+            sources.insert(format!("{name}/{}", disk.index), source);
         }
         frozen.insert(name.to_string(), FrozenMachine { on_failure: machine.on_failure });
     }

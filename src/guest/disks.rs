@@ -83,9 +83,8 @@ impl SystemDisks {
     /// Every file system with its device and its name in plan words (`/dev/disk0p1`).
     pub fn contents(&self) -> impl Iterator<Item = (String, &Path, &FileSystem)> {
         self.disks.iter().flat_map(|disk| {
-            let whole = disk.whole.iter().map(|content| {
-                (format!("/dev/disk{}", disk.index), disk.device.as_path(), content)
-            });
+            let whole =
+                disk.whole.iter().map(|content| (format!("/dev/disk{}", disk.index), disk.device.as_path(), content));
             whole.chain(disk.partitions.iter().filter_map(|partition| {
                 let name = format!("/dev/disk{}p{}", disk.index, partition.number);
                 Some((name, partition.device.as_path(), partition.content.as_ref()?))
@@ -105,7 +104,9 @@ impl SystemDisks {
         if let Some(label) = spec.strip_prefix("LABEL=") {
             return by(&|content| content.label.as_deref() == Some(label.trim_matches('"')));
         }
-        if let Some((_, device, _)) = self.contents().find(|(name, device, _)| name == spec || device == &Path::new(spec)) {
+        if let Some((_, device, _)) =
+            self.contents().find(|(name, device, _)| name == spec || device == &Path::new(spec))
+        {
             return Some(device);
         }
         let name = OldName::parse(spec)?;
@@ -234,11 +235,15 @@ pub(crate) mod tests {
         };
         SystemDisks {
             disks: vec![
-                disk(0, "vda", vec![
-                    partition("vda", 1, content(FsKind::Ext4, "aaaa-1")),
-                    partition("vda", 5, content(FsKind::Swap, "aaaa-5")),
-                    partition("vda", 6, None),
-                ]),
+                disk(
+                    0,
+                    "vda",
+                    vec![
+                        partition("vda", 1, content(FsKind::Ext4, "aaaa-1")),
+                        partition("vda", 5, content(FsKind::Swap, "aaaa-5")),
+                        partition("vda", 6, None),
+                    ],
+                ),
                 disk(1, "vdb", vec![partition("vdb", 1, content(FsKind::Ext4, "bbbb-1"))]),
             ],
         }
@@ -253,7 +258,18 @@ pub(crate) mod tests {
         assert_eq!(parse("/dev/xvdb"), Some((1, None)));
         assert_eq!(parse("/dev/nvme1n1p2"), Some((1, Some(2))));
         assert_eq!(parse("/dev/cciss/c0d1p5"), Some((1, Some(5))));
-        for other in ["/dev/vda1", "/dev/mapper/vg-root", "/dev/sr0", "sda1", "/dev/sd", "/dev/sdaaa1", "/dev/sda01", "/dev/sda1x", "/dev/nvme0n2p1", "/dev/sdb\u{e9}"] {
+        for other in [
+            "/dev/vda1",
+            "/dev/mapper/vg-root",
+            "/dev/sr0",
+            "sda1",
+            "/dev/sd",
+            "/dev/sdaaa1",
+            "/dev/sda01",
+            "/dev/sda1x",
+            "/dev/nvme0n2p1",
+            "/dev/sdb\u{e9}",
+        ] {
             assert_eq!(parse(other), None, "{other}");
         }
     }

@@ -56,9 +56,9 @@ impl SkipList {
 
     /// Whether the edit is left out: by its id or by the part before a dot.
     pub fn skips(&self, id: &str) -> bool {
-        self.0.iter().any(|skipped| {
-            skipped == id || id.strip_prefix(skipped.as_str()).is_some_and(|rest| rest.starts_with('.'))
-        })
+        self.0
+            .iter()
+            .any(|skipped| skipped == id || id.strip_prefix(skipped.as_str()).is_some_and(|rest| rest.starts_with('.')))
     }
 }
 

@@ -19,11 +19,11 @@ mod probe;
 mod text;
 mod tree;
 
-pub use convert::{ConvertError, ConvertOptions, Conversion, PinnedNic, apply, plan};
+pub use convert::{Conversion, ConvertError, ConvertOptions, PinnedNic, apply, plan};
 pub use detect::{Candidate, DetectError, Guest, choose_root, detect, looks_like_root};
 pub use disks::{DeviceNames, Partition, RestoredDisk, SystemDisks};
 pub use edit::{Content, Edit, FileChange, SkipList};
-pub use mount::{Mounted, MountError};
+pub use mount::{MountError, Mounted};
 pub use probe::{FileSystem, FsKind, probe, probe_bytes};
 pub use text::Text;
 pub use tree::{GuestTree, TreeError};

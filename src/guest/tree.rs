@@ -29,7 +29,9 @@ pub enum TreeError {
         path: String,
     },
     /// The file system has no room for the change.
-    #[error("the file system of {path} has {free} bytes free, and the change needs {needed}: make room in the source, or leave the edit out with `guest.skip`")]
+    #[error(
+        "the file system of {path} has {free} bytes free, and the change needs {needed}: make room in the source, or leave the edit out with `guest.skip`"
+    )]
     NoSpace {
         /// The file, as the guest names it.
         path: String,
@@ -103,8 +105,7 @@ impl GuestTree {
     /// The names in a folder, sorted; empty if there is no such folder.
     pub fn list(&self, path: &str) -> Result<Vec<String>, TreeError> {
         let Ok(entries) = fs::read_dir(self.resolve(path)?) else { return Ok(Vec::new()) };
-        let mut names: Vec<String> =
-            entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+        let mut names: Vec<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
         names.sort();
         Ok(names)
     }

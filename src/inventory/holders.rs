@@ -145,8 +145,12 @@ mod tests {
         let is_own = |holder: &Holder| matches!(holder, Holder::Process { pid, .. } if *pid == std::process::id());
         assert!(!holders(&disk).unwrap().iter().any(is_own), "we ourselves do not count");
         // `cat` waits for its standard input, with the disk open as its third file.
-        let mut child =
-            Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(own.try_clone().unwrap()).spawn().unwrap();
+        let mut child = Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(own.try_clone().unwrap())
+            .spawn()
+            .unwrap();
         let cat = Holder::Process { pid: child.id(), name: "cat".into() };
         assert!(holders(&disk).unwrap().contains(&cat));
         assert!(cat.to_string().contains(&child.id().to_string()));

@@ -109,11 +109,9 @@ fn refusal(source: &Arc<SourceText>, error: &serde_saphyr::Error) -> Diagnostic 
         error = inner;
     }
     match error {
-        E::Budget { breach: BudgetBreach::Depth { .. }, .. } | E::Message { .. } if is_about_depth(error) => {
-            Diagnostic::error("plan.too-large", "values are nested too deeply")
-                .at(span, format!("this is more than {MAX_DEPTH} levels deep"))
-                .help("a plan needs eight levels; deeper ones, and chains of merges, are refused")
-        }
+        error if is_about_depth(error) => Diagnostic::error("plan.too-large", "values are nested too deeply")
+            .at(span, format!("this is more than {MAX_DEPTH} levels deep"))
+            .help("a plan needs eight levels; deeper ones, and chains of merges, are refused"),
         E::Budget { .. }
         | E::AliasReplayLimitExceeded { .. }
         | E::AliasExpansionLimitExceeded { .. }

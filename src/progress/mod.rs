@@ -7,8 +7,8 @@
 //!
 //! A slow or dead watcher never holds up a run.
 
-mod client;
 mod bars;
+mod client;
 mod display;
 mod event;
 mod message;

@@ -41,7 +41,8 @@ pub fn wait_for(log: &Path, text: &str, patience: Duration, is_off: &dyn Fn() ->
 /// The last lines that the console has shown, without control sequences.
 pub fn last_lines(log: &Path, count: usize) -> io::Result<Vec<String>> {
     let text = readable(&tail(log)?);
-    let lines: Vec<String> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    let lines: Vec<String> =
+        text.lines().map(str::trim_end).filter(|line| !line.is_empty()).map(str::to_owned).collect();
     Ok(lines[lines.len().saturating_sub(count)..].to_vec())
 }
 

@@ -109,7 +109,8 @@ impl VmFolder {
     pub fn pid(&self) -> Option<u32> {
         let pid: u32 = fs::read_to_string(self.folder.join("qemu.pid")).ok()?.trim().parse().ok()?;
         let open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
-        let ours = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok()).any(|to| to.starts_with(&self.folder));
+        let ours =
+            open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok()).any(|to| to.starts_with(&self.folder));
         ours.then_some(pid)
     }
 

@@ -45,7 +45,8 @@ impl<'a> ElfFile<'a> {
             let at = start.checked_add(index * size).ok_or(ElfError::Damaged)?;
             let header = bytes.get(at..at.saturating_add(PROGRAM_HEADER)).ok_or(ElfError::Damaged)?;
             let kind = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
-            let (offset, size) = (long(header, 8).ok_or(ElfError::Damaged)?, long(header, 32).ok_or(ElfError::Damaged)?);
+            let (offset, size) =
+                (long(header, 8).ok_or(ElfError::Damaged)?, long(header, 32).ok_or(ElfError::Damaged)?);
             if offset.checked_add(size).is_none_or(|end| end > bytes.len()) {
                 return Err(ElfError::Damaged);
             }

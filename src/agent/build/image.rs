@@ -143,12 +143,10 @@ pub fn build(options: &BuildOptions) -> Result<(AgentRecord, bool), BuildError> 
     depmod(root, &release)?;
     let tree = assemble(root, &release, &program, &libraries)?;
     prove(&program, &libraries, root)?;
-    let mut encoder =
-        zstd::Encoder::new(Vec::new(), ZSTD_LEVEL).map_err(io_at(Path::new("agent.img")))?;
+    let mut encoder = zstd::Encoder::new(Vec::new(), ZSTD_LEVEL).map_err(io_at(Path::new("agent.img")))?;
     encoder.include_checksum(true).map_err(io_at(Path::new("agent.img")))?;
     let image = tree.archive(encoder).and_then(zstd::Encoder::finish).map_err(io_at(Path::new("agent.img")))?;
-    let outputs =
-        BTreeMap::from([("vmlinuz".to_owned(), digest(&kernel)), ("agent.img".to_owned(), digest(&image))]);
+    let outputs = BTreeMap::from([("vmlinuz".to_owned(), digest(&kernel)), ("agent.img".to_owned(), digest(&image))]);
     let record = AgentRecord {
         recipe: RECIPE,
         flavour: options.flavour,
@@ -184,7 +182,8 @@ pub fn state(options: &BuildOptions) -> Result<BuildState, BuildError> {
 fn current(out: &Path, flavour: Flavour, inputs: &BTreeMap<String, String>) -> Option<AgentRecord> {
     let record: AgentRecord = serde_json::from_slice(&fs::read(out.join("agent.json")).ok()?).ok()?;
     let same = record.recipe == RECIPE && record.flavour == flavour && record.inputs == *inputs;
-    let intact = |(name, wanted): (&String, &String)| fs::read(out.join(name)).is_ok_and(|bytes| digest(&bytes) == *wanted);
+    let intact =
+        |(name, wanted): (&String, &String)| fs::read(out.join(name)).is_ok_and(|bytes| digest(&bytes) == *wanted);
     (same && record.outputs.iter().all(intact)).then_some(record)
 }
 
@@ -215,7 +214,9 @@ fn program(path: &Path) -> Result<(Vec<u8>, BTreeMap<String, Vec<u8>>), BuildErr
         }
         libraries.insert(loader.to_owned(), read(Path::new(loader))?);
         for line in String::from_utf8_lossy(&output.stdout).lines() {
-            let Some(found) = line.split_once("=>").and_then(|(_, rest)| rest.split_whitespace().next()) else { continue };
+            let Some(found) = line.split_once("=>").and_then(|(_, rest)| rest.split_whitespace().next()) else {
+                continue;
+            };
             if found.starts_with('/') && !libraries.contains_key(found) {
                 libraries.insert(found.to_owned(), read(Path::new(found))?);
             }
@@ -234,13 +235,13 @@ fn kernel_release(root: &Path) -> Result<String, BuildError> {
 
 /// Debian's kernel packages leave the dependency list to the installing machine.
 fn depmod(root: &Path, release: &str) -> Result<(), BuildError> {
-    let tool = ["/sbin/depmod", "/usr/sbin/depmod"].into_iter().find(|path| Path::new(path).exists()).unwrap_or("depmod");
-    let output = Command::new(tool)
-        .arg("-b")
-        .arg(root)
-        .arg(release)
-        .output()
-        .map_err(|error| PackageError::Tool { tool: "depmod", package: "kmod", error })?;
+    let tool =
+        ["/sbin/depmod", "/usr/sbin/depmod"].into_iter().find(|path| Path::new(path).exists()).unwrap_or("depmod");
+    let output = Command::new(tool).arg("-b").arg(root).arg(release).output().map_err(|error| PackageError::Tool {
+        tool: "depmod",
+        package: "kmod",
+        error,
+    })?;
     match output.status.success() {
         true => Ok(()),
         false => Err(BuildError::Incomplete { what: "modules that depmod can read" }),

@@ -97,16 +97,8 @@ pub enum PackageError {
 }
 
 /// Packages besides the kernel: what mounts, checks and unpacks in the agent.
-const TOOLS: [&str; 8] = [
-    "busybox-static",
-    "e2fsprogs",
-    "libext2fs2",
-    "libcom-err2",
-    "libblkid1",
-    "libuuid1",
-    "lz4",
-    "liblz4-1",
-];
+const TOOLS: [&str; 8] =
+    ["busybox-static", "e2fsprogs", "libext2fs2", "libcom-err2", "libblkid1", "libuuid1", "lz4", "liblz4-1"];
 
 /// The packages of a flavour, downloaded if they are not in `cache`.
 pub fn obtain(flavour: Flavour, cache: &Path, refresh: bool) -> Result<Vec<PackageFile>, PackageError> {
@@ -145,12 +137,11 @@ pub fn remembered(record: &Path, cache: &Path) -> Option<Vec<PackageFile>> {
 
 /// Unpacks one package into `to`.
 pub fn unpack(file: &Path, to: &Path) -> Result<(), PackageError> {
-    let output = Command::new("dpkg-deb")
-        .arg("-x")
-        .arg(file)
-        .arg(to)
-        .output()
-        .map_err(|error| PackageError::Tool { tool: "dpkg-deb", package: "dpkg", error })?;
+    let output = Command::new("dpkg-deb").arg("-x").arg(file).arg(to).output().map_err(|error| PackageError::Tool {
+        tool: "dpkg-deb",
+        package: "dpkg",
+        error,
+    })?;
     match output.status.success() {
         true => Ok(()),
         false => Err(PackageError::Unpack { file: file.to_owned(), message: last_line(&output.stderr) }),

@@ -87,7 +87,8 @@ fn defaults(bytes: &[u8], wanted: &Wanted<'_>) -> Option<FileChange> {
         });
     }
     if wanted.serial_console && !wanted.skip.skips("bootloader.console") {
-        let mut seen = draft.text().lines().any(|line| line.starts_with("GRUB_CMDLINE_LINUX") && line.contains("console=ttyS0"));
+        let mut seen =
+            draft.text().lines().any(|line| line.starts_with("GRUB_CMDLINE_LINUX") && line.contains("console=ttyS0"));
         if !seen {
             draft.lines("bootloader.console", WHY_SERIAL, |line| {
                 let here = !seen && assigns(line, "GRUB_CMDLINE_LINUX");
@@ -156,7 +157,11 @@ mod tests {
         let new = converted(true, &[], &[("/boot/grub/grub.cfg", GRUB)]);
         assert_eq!(
             new[0].1,
-            GRUB.replacen("root=/dev/sda1 ro quiet", "root=UUID=aaaa-1 ro quiet console=tty0 console=ttyS0,115200n8", 1)
+            GRUB.replacen(
+                "root=/dev/sda1 ro quiet",
+                "root=UUID=aaaa-1 ro quiet console=tty0 console=ttyS0,115200n8",
+                1
+            )
         );
         let new = converted(true, &["bootloader.console"], &[("/boot/grub/grub.cfg", GRUB)]);
         assert_eq!(new[0].1, GRUB.replacen("root=/dev/sda1", "root=UUID=aaaa-1", 1));
@@ -164,15 +169,34 @@ mod tests {
 
     #[test]
     fn defaults_map_and_extlinux_follow() {
-        let new = converted(true, &[], &[
-            ("/etc/default/grub", "# mine\nGRUB_DISABLE_LINUX_UUID=true\nGRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\nGRUB_CMDLINE_LINUX=\"root=/dev/sda1\"\n"),
-            ("/boot/grub/device.map", "(fd0)\t/dev/fd0\n(hd0)\t/dev/disk/by-id/ata-X\n(hd1)\t/dev/sdb\n(hd7) /dev/sdh\n"),
-            ("/boot/extlinux/extlinux.conf", "LABEL l\n APPEND root=/dev/hda1 ro\n"),
-        ]);
+        let new = converted(
+            true,
+            &[],
+            &[
+                (
+                    "/etc/default/grub",
+                    "# mine\nGRUB_DISABLE_LINUX_UUID=true\nGRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\nGRUB_CMDLINE_LINUX=\"root=/dev/sda1\"\n",
+                ),
+                (
+                    "/boot/grub/device.map",
+                    "(fd0)\t/dev/fd0\n(hd0)\t/dev/disk/by-id/ata-X\n(hd1)\t/dev/sdb\n(hd7) /dev/sdh\n",
+                ),
+                ("/boot/extlinux/extlinux.conf", "LABEL l\n APPEND root=/dev/hda1 ro\n"),
+            ],
+        );
         let text = |path: &str| new.iter().find(|(own, _)| own == path).map(|(_, text)| text.as_str()).unwrap();
-        assert_eq!(text("/etc/default/grub"), "# mine\n#GRUB_DISABLE_LINUX_UUID=true\nGRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\nGRUB_CMDLINE_LINUX=\"root=UUID=aaaa-1 console=tty0 console=ttyS0,115200n8\"\n");
-        assert_eq!(text("/boot/grub/device.map"), "(fd0)\t/dev/fd0\n(hd0)\t/dev/vda\n(hd1)\t/dev/vdb\n(hd7) /dev/sdh\n");
-        assert_eq!(text("/boot/extlinux/extlinux.conf"), "LABEL l\n APPEND root=UUID=aaaa-1 ro console=tty0 console=ttyS0,115200n8\n");
+        assert_eq!(
+            text("/etc/default/grub"),
+            "# mine\n#GRUB_DISABLE_LINUX_UUID=true\nGRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\nGRUB_CMDLINE_LINUX=\"root=UUID=aaaa-1 console=tty0 console=ttyS0,115200n8\"\n"
+        );
+        assert_eq!(
+            text("/boot/grub/device.map"),
+            "(fd0)\t/dev/fd0\n(hd0)\t/dev/vda\n(hd1)\t/dev/vdb\n(hd7) /dev/sdh\n"
+        );
+        assert_eq!(
+            text("/boot/extlinux/extlinux.conf"),
+            "LABEL l\n APPEND root=UUID=aaaa-1 ro console=tty0 console=ttyS0,115200n8\n"
+        );
     }
 
     #[test]

@@ -10,7 +10,8 @@ pub(super) fn stable_devices(line: &str, names: &DeviceNames<'_>) -> Option<Stri
         while let Some(found) = out[from..].find(key) {
             let (start, value) = (from + found, from + found + key.len());
             from = value;
-            let begins_word = out[..start].chars().next_back().is_none_or(|c| c.is_whitespace() || matches!(c, '"' | '\'' | '='));
+            let begins_word =
+                out[..start].chars().next_back().is_none_or(|c| c.is_whitespace() || matches!(c, '"' | '\'' | '='));
             let end = out[value..]
                 .find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | ','))
                 .map_or(out.len(), |end| value + end);

@@ -119,6 +119,10 @@ impl Checker<'_> {
                 let written = self.span(node.place);
                 Some(format!("in quotes it is a text: \"{}\"", written.text()))
             }
+            (Shape::Amount(amount), Value::Whole(number)) => {
+                let unit = if matches!(amount, Amount::Rate(_)) { "MBps" } else { "s" };
+                Some(format!("write it with its unit, such as `{number}{unit}`"))
+            }
             (Shape::Flag, Value::Text(text)) if matches!(&*text.to_lowercase(), "yes" | "on" | "y") => {
                 Some("write `true`".to_owned())
             }
@@ -139,9 +143,12 @@ impl Checker<'_> {
             }
             _ => None,
         };
-        let message = format!("{subject} must be {}, not {}", shape.describe(), value.describe());
+        let message = match value {
+            Value::Null => format!("{subject} has no value"),
+            other => format!("{subject} must be {}, not {}", shape.describe(), other.describe()),
+        };
         let label = match value {
-            Value::Null => "there is no value here".to_owned(),
+            Value::Null => format!("expected {}", shape.describe()),
             other => format!("this is {}", other.describe()),
         };
         self.push("plan.type", message, node, &label, help);
@@ -165,7 +172,7 @@ impl Checker<'_> {
             }),
             Amount::Duration(least, most) => parse_duration(text).map(|duration| {
                 let (least, most) = (Duration::from_millis(least), Duration::from_millis(most));
-                let bounds = format!("must be from {} to {}", human_duration(least), human_duration(most));
+                let bounds = format!("must be from {} to {} days", human_duration(least), most.as_secs() / 86_400);
                 ((least..=most).contains(&duration), bounds)
             }),
             Amount::Rate(least) => {

@@ -48,7 +48,7 @@ pub(super) fn lower(files: &[File], root: Utf8PathBuf, complete: bool, found: &m
         );
     }
     let waves = waves::lower(&roots, &machines, complete, found);
-    unique::check(&machines, found);
+    unique::check(&machines, &root, found);
     order::check(&machines, &waves, found);
     Some(Plan {
         name: name.and_then(|name| name.text()).unwrap_or_default().to_owned(),

@@ -123,8 +123,7 @@ impl Listing {
             .spawn()
             .map_err(no_tool)?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
-        let (mut stdin, mut stdout) =
-            (stdin.expect("stdin is piped"), stdout.expect("stdout is piped"));
+        let (mut stdin, mut stdout) = (stdin.expect("stdin is piped"), stdout.expect("stdout is piped"));
         let outcome = std::thread::scope(|scope| {
             // A tool that stops reading early shows in what it wrote, so a failed write says nothing more.
             scope.spawn(move || drop(stdin.write_all(packed)));
@@ -172,10 +171,12 @@ mod tests {
     }
 
     fn by_program(program: &str, bytes: &[u8]) -> Vec<u8> {
-        let mut child =
-            Command::new(program).arg("-c").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap_or_else(
-                |error| panic!("this test needs `{program}` (Debian package xz-utils): {error}"),
-            );
+        let mut child = Command::new(program)
+            .arg("-c")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("this test needs `{program}` (Debian package xz-utils): {error}"));
         child.stdin.take().unwrap().write_all(bytes).unwrap();
         child.wait_with_output().unwrap().stdout
     }
@@ -200,7 +201,9 @@ mod tests {
                 let listing = read_listing(&all, &|name| name == "conf/modules").unwrap();
                 assert_eq!(listing.archives, 3);
                 assert_eq!(listing.contents["conf/modules"], b"ext4\nvirtio_blk\n");
-                assert!(listing.entries.contains_key("kernel/x86/microcode/x.bin") && listing.entries.contains_key("late"));
+                assert!(
+                    listing.entries.contains_key("kernel/x86/microcode/x.bin") && listing.entries.contains_key("late")
+                );
             }
         }
     }

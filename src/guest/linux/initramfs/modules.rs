@@ -96,12 +96,15 @@ pub(super) mod tests {
     #[test]
     fn closures_are_in_loading_order_and_leave_out_what_is_built_in() {
         let tree = small_tree();
-        assert_eq!(tree.closure(&["virtio-pci", "virtio_blk", "sd_mod", "absent"]), [
-            "kernel/drivers/virtio/virtio.ko",
-            "kernel/drivers/virtio/virtio_ring.ko",
-            "kernel/drivers/virtio/virtio_pci.ko",
-            "kernel/drivers/block/virtio_blk.ko",
-        ]);
+        assert_eq!(
+            tree.closure(&["virtio-pci", "virtio_blk", "sd_mod", "absent"]),
+            [
+                "kernel/drivers/virtio/virtio.ko",
+                "kernel/drivers/virtio/virtio_ring.ko",
+                "kernel/drivers/virtio/virtio_pci.ko",
+                "kernel/drivers/block/virtio_blk.ko",
+            ]
+        );
         assert!(tree.has("sd_mod") && tree.has("scsi_mod") && tree.has("virtio_blk") && !tree.has("absent"));
         assert_eq!(module_name("kernel/x/snd-hda.ko.xz"), "snd_hda");
     }

@@ -148,7 +148,10 @@ fn image(
         id: "initramfs.drivers".to_owned(),
         path: path.to_owned(),
         before: Some(format!("{} bytes, {} modules, without {}", bytes.len(), held.len(), missing.join(" "))),
-        after: Some(format!("{bytes_of_modules} bytes of modules appended as an overlay archive: {}", missing.join(" "))),
+        after: Some(format!(
+            "{bytes_of_modules} bytes of modules appended as an overlay archive: {}",
+            missing.join(" ")
+        )),
         why: "without these drivers the kernel finds no disk on the target".to_owned(),
     };
     let content = Content::Append { bytes: archive, align: 4 };
@@ -158,7 +161,8 @@ fn image(
 /// `/etc/initramfs-tools/modules`: the guest's next rebuild keeps the drivers.
 fn config(bytes: &[u8], drivers: &[&str]) -> Option<FileChange> {
     let mut text = Text::from_bytes(bytes);
-    let listed = |name: &str| text.lines().any(|line| module_name(line.split_whitespace().next().unwrap_or("")) == name);
+    let listed =
+        |name: &str| text.lines().any(|line| module_name(line.split_whitespace().next().unwrap_or("")) == name);
     let missing: Vec<&str> = drivers.iter().copied().filter(|name| !listed(name)).collect();
     if missing.is_empty() {
         return None;
@@ -198,7 +202,10 @@ mod tests {
         for name in ["virtio", "virtio_blk"] {
             write(modules.join(format!("kernel/{name}.ko")), name.as_bytes());
         }
-        write(modules.join("modules.dep"), b"kernel/virtio.ko:\nkernel/virtio_blk.ko: kernel/virtio.ko\nkernel/ext4.ko:\n");
+        write(
+            modules.join("modules.dep"),
+            b"kernel/virtio.ko:\nkernel/virtio_blk.ko: kernel/virtio.ko\nkernel/ext4.ko:\n",
+        );
         write(modules.join("modules.alias"), b"alias virtio:d2v* virtio_blk\n");
         write(folder.path().join(format!("boot/initrd.img-{RELEASE}")), initrd);
         write(folder.path().join("etc/initramfs-tools/modules"), b"# my list\next4");
@@ -235,7 +242,10 @@ mod tests {
         );
         assert_eq!(file(&format!("{folder}/modules.alias")), "alias virtio:d2v* virtio_blk\n");
         assert_eq!(listing.entries["lib"].mode & 0o170_000, LINK, "the link to usr/lib must stay a link");
-        assert_eq!(tree.read(CONFIG).unwrap().unwrap(), b"# my list\next4\n# The disks of the machine that this guest was moved to.\nvirtio_blk\n");
+        assert_eq!(
+            tree.read(CONFIG).unwrap().unwrap(),
+            b"# my list\next4\n# The disks of the machine that this guest was moved to.\nvirtio_blk\n"
+        );
         let second = plan(&tree, &["virtio_blk"], &SkipList::default()).unwrap();
         assert_eq!(second.changes, [], "converting twice equals converting once");
     }
