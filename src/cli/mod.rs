@@ -12,11 +12,13 @@ mod image;
 mod init;
 mod plan;
 mod prepare;
+mod preview;
 mod render;
 mod rollback;
 mod schema;
 mod source;
 mod status;
+mod tools;
 mod validate;
 mod vm;
 
