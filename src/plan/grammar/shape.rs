@@ -123,9 +123,8 @@ impl Shape {
             Self::Amount(Amount::Rate(..)) => "a rate such as `100Mbps` (bits) or `200MBps` (bytes)".to_owned(),
             Self::WholeOrPercent => "a whole number or a percentage such as `10%`".to_owned(),
             Self::List(..) => "a list".to_owned(),
-            Self::Object(object) | Self::OneOf(object) => format!("a mapping with the keys {}", object.key_list()),
             Self::Named(rule, _) => format!("a mapping, its keys being {}", rule.what_many),
-            Self::Settings => "a mapping".to_owned(),
+            Self::Object(_) | Self::OneOf(_) | Self::Settings => "a mapping".to_owned(),
         }
     }
 }
