@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Diagnostics};
 
 /// The exit codes of `replant`; an interface, listed in the README.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +78,12 @@ impl Failure {
     /// A failure with its own exit code.
     pub fn with(exit: Exit, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Other { exit, error: error.into() }
+    }
+}
+
+impl From<Diagnostics> for Failure {
+    fn from(diagnostics: Diagnostics) -> Self {
+        Self::Refused(diagnostics.into())
     }
 }
 

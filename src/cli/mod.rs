@@ -21,11 +21,14 @@ mod validate;
 mod vm;
 
 use std::error::Error;
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 pub use exit::{Exit, Failure};
+
+use crate::diagnostic::{DiagnosticRecord, Diagnostics, LineIndexes, Renderer};
 
 /// Moves whole machines into virtual machines, from plan files: preview, apply, resume, roll back.
 #[derive(Debug, Parser)]
@@ -110,8 +113,10 @@ pub fn main() -> ExitCode {
 fn report(failure: &Failure, global: &Global) -> Exit {
     match failure {
         Failure::Refused(diagnostics) => {
-            for diagnostic in diagnostics {
-                anstream::eprintln!("error: {}", diagnostic.message);
+            let diagnostics = Diagnostics::from(diagnostics.clone());
+            match global.json {
+                true => say_json(&diagnostics),
+                false => say(&diagnostics),
             }
             Exit::Refused
         }
@@ -125,6 +130,29 @@ fn report(failure: &Failure, global: &Global) -> Exit {
             }
             *exit
         }
+    }
+}
+
+/// Prints diagnostics for people on standard error, with colours if that is a terminal, and how many there are.
+fn say(diagnostics: &Diagnostics) {
+    let colour = std::io::stderr().is_terminal();
+    let mut renderer = Renderer::new(colour);
+    for diagnostic in diagnostics {
+        anstream::eprintln!("{}\n", renderer.render(diagnostic));
+    }
+    if let Some(summary) = diagnostics.summary() {
+        let refused = if diagnostics.has_errors() { "the plan is refused: " } else { "" };
+        anstream::eprintln!("{refused}{summary}");
+    }
+}
+
+/// Prints diagnostics for programs on standard error, one JSON object a line.
+fn say_json(diagnostics: &Diagnostics) {
+    let mut indexes = LineIndexes::default();
+    for diagnostic in diagnostics {
+        let line = serde_json::to_string(&DiagnosticRecord::new(diagnostic, &mut indexes))
+            .expect("a record of texts and numbers is always JSON");
+        anstream::eprintln!("{line}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! `replant schema`.
 
 use super::{Exit, Failure, Global};
+use crate::plan;
 
 /// The arguments of `replant schema`.
 #[derive(Debug, clap::Args)]
@@ -8,5 +9,6 @@ pub struct SchemaArgs {}
 
 /// Runs the verb.
 pub fn run(_args: &SchemaArgs, _global: &Global) -> Result<Exit, Failure> {
-    Err(Failure::with(Exit::Error, "`replant schema` is not built yet"))
+    anstream::println!("{}", serde_json::to_string_pretty(&plan::json_schema())?);
+    Ok(Exit::Done)
 }

@@ -1,7 +1,18 @@
 //! What is asked: plan files in YAML become a [`Plan`], every value with its span.
 //!
-//! Never touches a machine: the only files it opens are the plan's own.
+//! ```text
+//! files --read, include--> documents --grammar--> checked shapes --lower--> Plan
+//! ```
+//!
+//! Every problem of every file is reported in one run. Never touches a machine: the only files it opens are the
+//! plan's own.
 
+mod document;
+mod files;
+mod grammar;
+mod lower;
 mod model;
 
+pub use files::{document_as_json, load};
+pub use grammar::json_schema;
 pub use model::*;

@@ -1,0 +1,304 @@
+//! The plan language itself. Every key is here, once.
+
+use super::shape::Shape::{
+    Amount, Choice, Flag, List, Named, Object as Obj, OneOf, Settings, Text, Whole, WholeOrPercent,
+};
+use super::shape::{Amount as A, Object, key, required, word};
+use super::text::{FILE_NAME, FREE, GLOB, MAC, NAME, NONEMPTY, PATH, VARIABLE};
+
+const MIB: u64 = 1 << 20;
+const TIB: u64 = 1 << 40;
+const SECOND: u64 = 1_000;
+const DAY: u64 = 86_400 * SECOND;
+
+/// A plan file.
+pub(super) static PLAN: Object = Object {
+    name: "plan",
+    what: "a plan file",
+    doc: "What is to be migrated, from where to where. A plan may be spread over several files with `include`.",
+    keys: &[
+        required("replant", Whole(1, 1), "Version of the plan language: 1."),
+        key("name", Text(&NAME), "The plan's name, for reports and run folders. Needed in the first file."),
+        key(
+            "include",
+            List(&Text(&PATH), 0),
+            "Further plan files, relative to this one. Their hosts, machines and waves are added; their `store` and \
+             `defaults` fill in what the including file leaves open.",
+        ),
+        key("store", Obj(&STORE), "Where captured images are kept."),
+        key("hosts", Named(&NAME, &Obj(&HOST)), "The hosts that run the virtual machines, by name."),
+        key("defaults", Obj(&DEFAULTS), "What applies to every machine that does not say otherwise."),
+        key("machines", List(&Obj(&MACHINE), 0), "The machines, in the order they are preferably started."),
+        key("waves", List(&Obj(&WAVE), 0), "Groups of machines; a wave begins when the wave before has ended."),
+    ],
+};
+
+static STORE: Object = Object {
+    name: "store",
+    what: "`store`",
+    doc: "The image store: captured disks, deduplicated, compressed and encrypted.",
+    keys: &[
+        key("path", Text(&PATH), "Its folder, relative to the first plan file. Default: `store`."),
+        key(
+            "encryption",
+            Choice(&[
+                word("aes-256-gcm", "images are encrypted (the default)"),
+                word("none", "images lie in the clear"),
+            ]),
+            "How images are sealed.",
+        ),
+        key(
+            "key",
+            OneOf(&SECRET),
+            "Where the key comes from: 64 hexadecimal digits or 32 bytes. Default: `file: .replant/store.key`, which \
+             `replant init` makes.",
+        ),
+        key("parallel", Whole(1, 256), "Captures and deploys that may use the store at once. Default: 4."),
+    ],
+};
+
+static SECRET: Object = Object {
+    name: "secret",
+    what: "a secret",
+    doc: "A secret by reference; its value is never part of a plan.",
+    keys: &[
+        key("env", Text(&VARIABLE), "The environment variable that holds it."),
+        key("file", Text(&PATH), "The file that holds it, relative to the first plan file."),
+        key("command", Text(&NONEMPTY), "The shell command that prints it."),
+    ],
+};
+
+static HOST: Object = Object {
+    name: "host",
+    what: "a host",
+    doc: "A host that runs virtual machines.",
+    keys: &[
+        required("provider", Text(&NAME), "The provider that knows how to use it, such as `qemu`."),
+        key("parallel", Whole(1, 1024), "Tasks that may work on the host at once. Default: 2."),
+        key("memory", Amount(A::Size(MIB, 1024 * TIB)), "Memory that virtual machines may use."),
+        key("settings", Settings, "Settings of the provider."),
+    ],
+};
+
+static DEFAULTS: Object = Object {
+    name: "defaults",
+    what: "`defaults`",
+    doc: "What applies to every machine that does not say otherwise, key by key.",
+    keys: &[
+        key("workload", Obj(&WORKLOAD), "What the machines are used for."),
+        key("target", Obj(&TARGET_DEFAULTS), "The virtual machines to be."),
+        key("capture", Obj(&CAPTURE), "How disks are captured."),
+        key("guest", Obj(&GUEST), "How operating systems are converted."),
+        key("post_deploy", Obj(&POST_DEPLOY), "What happens at the end."),
+        key("on_failure", ON_FAILURE, ON_FAILURE_DOC),
+    ],
+};
+
+const ON_FAILURE: super::shape::Shape = Choice(&[
+    word("keep", "what was made stays, and `replant apply` resumes (the default)"),
+    word("rollback", "what the machine's tasks made is undone"),
+]);
+const ON_FAILURE_DOC: &str = "What happens when a task fails.";
+
+static MACHINE: Object = Object {
+    name: "machine",
+    what: "a machine",
+    doc: "One machine's migration.",
+    keys: &[
+        required("name", Text(&NAME), "Its name, unique in the plan."),
+        required("source", Obj(&SOURCE), "Where its disks are read; never written."),
+        key("inventory", Obj(&INVENTORY), "Facts that its disks cannot tell."),
+        key("workload", Obj(&WORKLOAD), "What it is used for."),
+        key("target", Obj(&TARGET), "The virtual machine to be."),
+        key("capture", Obj(&CAPTURE), "How its disks are captured."),
+        key("guest", Obj(&GUEST), "How its operating system is converted."),
+        key("post_deploy", Obj(&POST_DEPLOY), "What happens at the end."),
+        key("on_failure", ON_FAILURE, ON_FAILURE_DOC),
+        key("after", List(&Text(&NAME), 0), "Machines that must be done before this one begins."),
+    ],
+};
+
+static SOURCE: Object = Object {
+    name: "source",
+    what: "`source`",
+    doc: "Where the machine's disks are read.",
+    keys: &[required("disks", List(&Obj(&DISK), 1), "The disks; the first is the boot disk.")],
+};
+
+static DISK: Object = Object {
+    name: "disk",
+    what: "a source disk",
+    doc: "A disk file or a block device.",
+    keys: &[
+        required("path", Text(&PATH), "The disk file or block device, relative to the first plan file."),
+        key("format", FORMAT, "Its format; left out, the file's own signature decides."),
+    ],
+};
+
+const FORMAT: super::shape::Shape =
+    Choice(&[word("raw", "bytes as they are; also block devices"), word("qcow2", "QEMU copy-on-write")]);
+const FIRMWARE: super::shape::Shape = Choice(&[word("bios", "legacy BIOS"), word("uefi", "UEFI")]);
+
+static INVENTORY: Object = Object {
+    name: "inventory",
+    what: "`inventory`",
+    doc: "Declared facts of the source machine.",
+    keys: &[
+        key("memory", Amount(A::Size(16 * MIB, 64 * TIB)), "Its memory."),
+        key("cpus", Whole(1, 4096), "Its processors."),
+        key("firmware", FIRMWARE, "Its firmware."),
+        key("nics", List(&Obj(&NIC), 0), "Its network adapters, in order."),
+    ],
+};
+
+static NIC: Object = Object {
+    name: "nic",
+    what: "a network adapter",
+    doc: "A network adapter.",
+    keys: &[
+        required("mac", Text(&MAC), "Its MAC address, which the virtual machine takes over."),
+        key("name", Text(&NONEMPTY), "The interface's name in the source, such as `eth0`."),
+    ],
+};
+
+static WORKLOAD: Object = Object {
+    name: "workload",
+    what: "`workload`",
+    doc: "What the machine is used for.",
+    keys: &[
+        key(
+            "role",
+            Choice(&[
+                word("production", "serves people (the default)"),
+                word("test", "a test machine"),
+                word("training", "a training machine"),
+            ]),
+            "Production, or test and training.",
+        ),
+        key("description", Text(&FREE), "Free text for reports."),
+    ],
+};
+
+const MEMORY: super::shape::Shape = Amount(A::Size(16 * MIB, 64 * TIB));
+const HOST_DOC: &str = "The host that runs it.";
+const MEMORY_DOC: &str = "Its memory; left out, the source's.";
+const CPUS_DOC: &str = "Its virtual processors; left out, the source's.";
+const FIRMWARE_DOC: &str = "Its firmware; left out, the source's, or what the boot disk shows.";
+const DISKS_DOC: &str = "How its disk files are made.";
+const NETWORK_DOC: &str = "The network its adapters are connected to at the end; the provider gives it meaning.";
+const SETTINGS_DOC: &str = "Settings for the provider's templates.";
+
+static TARGET: Object = Object {
+    name: "target",
+    what: "`target`",
+    doc: "The virtual machine to be.",
+    keys: &[
+        key("host", Text(&NAME), HOST_DOC),
+        key("vm_name", Text(&FILE_NAME), "Its name on the host; left out, the machine's."),
+        key("memory", MEMORY, MEMORY_DOC),
+        key("cpus", Whole(1, 4096), CPUS_DOC),
+        key("firmware", FIRMWARE, FIRMWARE_DOC),
+        key("disks", Obj(&TARGET_DISKS), DISKS_DOC),
+        key("network", Text(&NONEMPTY), NETWORK_DOC),
+        key("settings", Settings, SETTINGS_DOC),
+    ],
+};
+
+static TARGET_DEFAULTS: Object = Object {
+    name: "target-defaults",
+    what: "`target` in `defaults`",
+    doc: "The virtual machines to be; a name belongs to one machine only.",
+    keys: &[
+        key("host", Text(&NAME), HOST_DOC),
+        key("memory", MEMORY, MEMORY_DOC),
+        key("cpus", Whole(1, 4096), CPUS_DOC),
+        key("firmware", FIRMWARE, FIRMWARE_DOC),
+        key("disks", Obj(&TARGET_DISKS), DISKS_DOC),
+        key("network", Text(&NONEMPTY), NETWORK_DOC),
+        key("settings", Settings, SETTINGS_DOC),
+    ],
+};
+
+static TARGET_DISKS: Object = Object {
+    name: "target-disks",
+    what: "`disks` of a target",
+    doc: "How the virtual machine's disk files are made.",
+    keys: &[
+        key("format", FORMAT, "Their format. Default: `qcow2`."),
+        key(
+            "allocation",
+            Choice(&[
+                word("dynamic", "space is taken as it is written (the default)"),
+                word("fixed", "all space is taken at once"),
+            ]),
+            "Whether space is taken at once.",
+        ),
+    ],
+};
+
+static CAPTURE: Object = Object {
+    name: "capture",
+    what: "`capture`",
+    doc: "How disks are captured.",
+    keys: &[
+        key(
+            "compression",
+            Choice(&[word("zstd", "compressed where it pays (the default)"), word("none", "never compressed")]),
+            "Whether chunks are compressed.",
+        ),
+        key("limit", Amount(A::Rate(65_536)), "At most this fast, per disk."),
+    ],
+};
+
+static GUEST: Object = Object {
+    name: "guest",
+    what: "`guest`",
+    doc: "How the operating system is converted.",
+    keys: &[
+        key(
+            "convert",
+            Choice(&[
+                word("auto", "converted in the agent before the first boot (the default)"),
+                word("none", "the disks are left as captured"),
+            ]),
+            "Whether the operating system is converted.",
+        ),
+        key(
+            "root",
+            Text(&NONEMPTY),
+            "The root file system (`UUID=...`, `LABEL=...`, `/dev/disk0p1`) if there are several.",
+        ),
+        key("serial_console", Flag, "Whether the kernel's console is put on the serial port. Default: `false`."),
+        key("skip", List(&Text(&NONEMPTY), 0), "Edits that are left out, by id."),
+    ],
+};
+
+static POST_DEPLOY: Object = Object {
+    name: "post-deploy",
+    what: "`post_deploy`",
+    doc: "The declared end state.",
+    keys: &[
+        key(
+            "action",
+            Choice(&[
+                word("start", "the virtual machine runs (the default)"),
+                word("stop", "it is off"),
+                word("agent", "it stays in the agent"),
+            ]),
+            "What the virtual machine does when the migration has ended.",
+        ),
+        key("wait_for", Text(&NONEMPTY), "Wait until the console shows this text."),
+        key("timeout", Amount(A::Duration(SECOND, 30 * DAY)), "How long to wait for it. Default: `5m`."),
+    ],
+};
+
+static WAVE: Object = Object {
+    name: "wave",
+    what: "a wave",
+    doc: "Machines that migrate together.",
+    keys: &[
+        required("name", Text(&NAME), "Its name, unique in the plan."),
+        required("machines", List(&Text(&GLOB), 1), "Its machines: names, or globs such as `web*`."),
+        key("max_failures", WholeOrPercent, "This many machines may fail before nothing new starts."),
+    ],
+};
