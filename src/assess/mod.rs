@@ -1,1 +1,3 @@
 //! Does it fit: limits of the provider and of the host, checked before anything runs.
+
+pub mod sizing;

@@ -52,5 +52,9 @@ fn a_plain_copy_of_the_same_disks_does_not_boot() {
     let _running = Running(&migration);
     let line = marker(&migration, "ALERT!").expect("post-deploy waited for the failure");
     assert!(line.contains("/dev/sda1 does not exist"), "{line}");
-    assert_eq!(marker(&migration, "QUICKSTART-READY"), None, "the copy needs no conversion, so the proof is worth nothing");
+    assert_eq!(
+        marker(&migration, "QUICKSTART-READY"),
+        None,
+        "the copy needs no conversion, so the proof is worth nothing"
+    );
 }

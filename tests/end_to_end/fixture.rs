@@ -65,7 +65,10 @@ impl Migration {
         let source = source();
         std::fs::create_dir_all(site.join("source")).expect("folders can be made");
         for disk in DISKS {
-            run(Command::new("cp").args(["--sparse=always", "--preserve=timestamps"]).arg(source.join(disk)).arg(site.join("source")));
+            run(Command::new("cp")
+                .args(["--sparse=always", "--preserve=timestamps"])
+                .arg(source.join(disk))
+                .arg(site.join("source")));
         }
         let mut init = site.command(&["init", "."]);
         run(&mut init);
@@ -153,7 +156,10 @@ impl Migration {
         let vm = self.site.join("vms/web01");
         let raw = |name: &str| {
             let path = self.site.join(format!("{name}.check"));
-            run(Command::new("qemu-img").args(["convert", "-O", "raw"]).arg(vm.join(format!("{name}.qcow2"))).arg(&path));
+            run(Command::new("qemu-img")
+                .args(["convert", "-O", "raw"])
+                .arg(vm.join(format!("{name}.qcow2")))
+                .arg(&path));
             path
         };
         let (first, second) = (raw("disk0"), raw("disk1"));

@@ -4,7 +4,9 @@ use super::Migration;
 
 #[test]
 fn a_failure_at_any_task_leaves_the_world_as_it_was() {
-    let migration = Migration::new("inventory: { memory: 512MiB, cpus: 1, firmware: bios }\ntarget: { host: local }\npost_deploy: { action: stop }\non_failure: rollback");
+    let migration = Migration::new(
+        "inventory: { memory: 512MiB, cpus: 1, firmware: bios }\ntarget: { host: local }\npost_deploy: { action: stop }\non_failure: rollback",
+    );
     // Somebody else's VM in the same folder must survive everything.
     migration.site.write("vms/other/disk0.qcow2", "not ours");
     let tasks = migration.tasks();
