@@ -1,3 +1,4 @@
 //! Does it fit: limits of the provider and of the host, checked before anything runs.
 
+pub mod placement;
 pub mod sizing;
