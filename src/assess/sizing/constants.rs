@@ -4,11 +4,15 @@ use super::{Origin, Sourced};
 use crate::plan::Host;
 use crate::units::{ByteCount, Percent};
 
+const OVERHEAD_KEY: &str = "hosts.*.sizing.vm_overhead";
+/// What one VM costs beyond its own memory where neither plan nor provider says.
+const USUAL_OVERHEAD: ByteCount = ByteCount(96 << 20);
+
 /// What a provider declares about its virtual machines.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProviderConstants {
     /// Memory that one VM costs beyond its own.
-    pub vm_overhead: ByteCount,
+    pub vm_overhead: Option<ByteCount>,
     /// Most memory of one VM.
     pub vm_memory_limit: Option<ByteCount>,
     /// Most processors of one VM.
@@ -41,8 +45,9 @@ impl Constants {
         let provided = || Origin::Provider(host.provider.value.clone());
         let share = |written, key, percent| Sourced::plan_or(written, key, || Sourced::assumed(Percent(percent), key));
         Self {
-            vm_overhead: Sourced::plan_or(sizing.vm_overhead.as_ref(), "hosts.*.sizing.vm_overhead", || {
-                Sourced::new(provider.vm_overhead, provided())
+            vm_overhead: Sourced::plan_or(sizing.vm_overhead.as_ref(), OVERHEAD_KEY, || match provider.vm_overhead {
+                Some(overhead) => Sourced::new(overhead, provided()),
+                None => Sourced::assumed(USUAL_OVERHEAD, OVERHEAD_KEY),
             }),
             vm_memory_limit: match &sizing.vm_memory_limit {
                 Some(written) => Some(Sourced::plan(written, "hosts.*.sizing.vm_memory_limit")),
