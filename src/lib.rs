@@ -51,3 +51,5 @@ pub mod diagnostic;
 pub mod address;
 
 pub mod units;
+
+pub mod vm;

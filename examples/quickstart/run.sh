@@ -40,14 +40,12 @@ say "The migrated machine's console"
 replant vm console --folder vms/web01 --wait-for QUICKSTART-READY --timeout 5m
 
 say "Comparing what it reports with what the source holds"
-expected=$(cat source/expected)
-marker=$(grep -a -o 'QUICKSTART-READY.*' vms/web01/console.log | tail -n 1 | tr -d '\r')
-for word in $expected; do
-    case " $marker " in
-        *" $word "*) echo "    same on both sides: $word" ;;
-        *) echo "    NOT the same: the source holds $word, the VM says: $marker" >&2; exit 1 ;;
-    esac
-done
+expected=$(cat source/web01.expected)
+if ! grep -a -q -F "$expected" vms/web01/console.log; then
+    echo "    NOT the same: the source would say: $expected" >&2
+    exit 1
+fi
+echo "    the same checksums on both sides: $expected"
 
 say "replant apply plan.yaml --yes, again: nothing is left to do"
 replant apply plan.yaml --yes

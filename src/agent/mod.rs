@@ -1,1 +1,28 @@
-//! The booted machine's side: enrol, fetch the sequence, run it, report until someone heard.
+//! The booted machine's side: a kernel and an initramfs that we build from Debian packages, and what runs in it.
+//!
+//! ```text
+//! packages -build-> vmlinuz + agent.img          (on the host)
+//! boot order -enrol-> certificate -fetch-> sequence -work-> reports -until acknowledged-> power off   (in the machine)
+//! ```
+//!
+//! The agent trusts nobody before it has seen that the controller's chain ends in the CA whose fingerprint the boot order
+//! names, and does nothing but what the fetched sequence says.
+
+pub mod build;
+
+mod boot;
+mod commands;
+mod discover;
+mod enrol;
+mod http;
+mod order;
+mod report;
+mod work;
+
+pub use boot::{BootError, ConversionResult, GuestStep, convert_guest};
+pub use discover::{DeviceFacts, discover};
+pub use enrol::{EnrolError, Enrolment, enrol};
+pub use http::{Client, HttpError};
+pub use order::{BootOrder, OrderError};
+pub use report::Reporter;
+pub use work::{AgentError, run};

@@ -1,12 +1,115 @@
 //! `replant agent`.
 
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueEnum};
+
 use super::{Exit, Failure, Global};
+use crate::agent::build::{self, BuildOptions, BuildState, Flavour};
+use crate::agent::{self, BootOrder};
 
 /// The arguments of `replant agent`.
 #[derive(Debug, clap::Args)]
-pub struct AgentArgs {}
+pub struct AgentArgs {
+    #[command(subcommand)]
+    verb: AgentVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum AgentVerb {
+    /// Build the agent's kernel and initramfs from Debian packages; nothing is done if no input changed
+    Build(BuildArgs),
+    /// Do what the boot order says (this runs in the booted agent)
+    Run(RunArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct BuildArgs {
+    /// The folder for vmlinuz, agent.img and agent.json
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Which of Debian's kernels
+    #[arg(long, value_enum, default_value = "cloud")]
+    flavour: FlavourArg,
+    /// The folder of downloaded packages [default: ~/.cache/replant/packages]
+    #[arg(long, value_name = "DIR", env = "REPLANT_PACKAGE_CACHE")]
+    cache: Option<PathBuf>,
+    /// Ask apt whether there are newer packages
+    #[arg(long)]
+    refresh: bool,
+    /// Only look: 0 if the folder is what a build would make, 10 if it is empty, 11 if it is outdated
+    #[arg(long)]
+    check: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FlavourArg {
+    /// virtio, VMware, Hyper-V and PIIX hardware; boots fastest
+    Cloud,
+    /// Also AHCI, hardware RAID and real network adapters
+    Generic,
+}
+
+#[derive(Debug, clap::Args)]
+struct RunArgs {
+    /// The boot order [default: the kernel's command line]
+    #[arg(long, value_name = "WORDS")]
+    order: Option<String>,
+    /// Where file systems are mounted
+    #[arg(long, value_name = "DIR", default_value = "/mnt")]
+    mounts: PathBuf,
+}
 
 /// Runs the verb.
-pub fn run(_args: &AgentArgs, _global: &Global) -> Result<Exit, Failure> {
-    Err(Failure::with(Exit::Error, "`replant agent` is not built yet"))
+pub fn run(args: &AgentArgs, global: &Global) -> Result<Exit, Failure> {
+    match &args.verb {
+        AgentVerb::Build(args) => build_agent(args, global),
+        AgentVerb::Run(args) => run_agent(args),
+    }
+}
+
+fn build_agent(args: &BuildArgs, global: &Global) -> Result<Exit, Failure> {
+    let cache = args.cache.clone().unwrap_or_else(default_cache);
+    let options = BuildOptions {
+        out: args.out.clone(),
+        flavour: match args.flavour {
+            FlavourArg::Cloud => Flavour::Cloud,
+            FlavourArg::Generic => Flavour::Generic,
+        },
+        cache,
+        refresh: args.refresh,
+        program: std::env::current_exe()?,
+    };
+    if args.check {
+        return Ok(match build::state(&options)? {
+            BuildState::Current => Exit::Done,
+            BuildState::Absent => Exit::Absent,
+            BuildState::Outdated => Exit::Partial,
+        });
+    }
+    let (record, built) = build::build(&options)?;
+    if global.json {
+        println!("{}", serde_json::json!({ "built": built, "agent": record }));
+    } else {
+        let what = if built { "built" } else { "unchanged" };
+        println!("agent {what}: kernel {}, replant {} in {}", record.kernel, record.version, args.out.display());
+    }
+    Ok(Exit::Done)
+}
+
+fn default_cache() -> PathBuf {
+    let base = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into())).join(".cache"));
+    base.join("replant/packages")
+}
+
+fn run_agent(args: &RunArgs) -> Result<Exit, Failure> {
+    let words = match &args.order {
+        Some(words) => words.clone(),
+        None => std::fs::read_to_string("/proc/cmdline")?,
+    };
+    let order = BootOrder::parse(&words)?;
+    agent::run(&order, args.mounts.clone(), &|line| println!("replant-agent: {line}"))?;
+    Ok(Exit::Done)
 }

@@ -11,6 +11,7 @@ use crate::assess::placement::{Proposal, propose};
 use crate::assess::sizing::{Fleet, ProviderConstants, assess_plan};
 use crate::diagnostic::Diagnostics;
 use crate::plan::{self, Plan};
+use crate::provider::Catalog;
 use crate::units::Percent;
 
 /// The arguments of `replant assess`.
@@ -68,7 +69,8 @@ pub fn run(args: &AssessArgs, global: &Global) -> Result<Exit, Failure> {
         None => None,
         Some(name) => Some(find(&plan, name)?),
     };
-    let fleet = assess_plan(&plan, |_| ProviderConstants::default());
+    let catalog = Catalog::open(&plan.root)?;
+    let fleet = assess_plan(&plan, |name| constants(&catalog, name));
     let proposal = args.place.then(|| propose(&plan, &fleet, args.headroom));
     let mut findings = warnings;
     findings.extend(fleet.all_findings());
@@ -85,6 +87,15 @@ pub fn run(args: &AssessArgs, global: &Global) -> Result<Exit, Failure> {
     }
     let homeless = proposal.is_some_and(|proposal| !proposal.placement.no_place.is_empty());
     Ok(if findings.has_errors() || homeless { Exit::Refused } else { Exit::Done })
+}
+
+/// What a provider declares; nothing, if there is none of that name, which `plan` refuses.
+fn constants(catalog: &Catalog, name: &str) -> ProviderConstants {
+    catalog.get(name).map_or_else(ProviderConstants::default, |provider| ProviderConstants {
+        vm_overhead: Some(provider.manifest.constants.memory_overhead.0),
+        vm_memory_limit: Some(provider.manifest.limits.memory.max.0),
+        vm_cpus: Some(provider.manifest.limits.cpus.max),
+    })
 }
 
 fn find(plan: &Plan, name: &str) -> Result<usize, Failure> {

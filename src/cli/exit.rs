@@ -4,6 +4,8 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::execute::{ExecuteError, Outcome};
+use crate::journal::JournalError;
 
 /// The exit codes of `replant`; an interface, listed in the README.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub enum Exit {
     Absent,
     /// 11: (verbs that scripts call to check) it is partly there.
     Partial,
+    /// 75: (verbs that scripts call) stopped at a checkpoint, or something was busy: run the same command again.
+    TryAgain,
     /// 130: interrupted.
     Interrupted,
 }
@@ -49,6 +53,7 @@ impl Exit {
             Self::Stale => 8,
             Self::Absent => 10,
             Self::Partial => 11,
+            Self::TryAgain => 75,
             Self::Interrupted => 130,
         }
     }
@@ -57,6 +62,33 @@ impl Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.code())
+    }
+}
+
+impl From<Outcome> for Exit {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Done => Self::Done,
+            Outcome::RolledBack => Self::RolledBack,
+            Outcome::Kept => Self::KeptForResume,
+            Outcome::Incomplete => Self::RollbackIncomplete,
+            Outcome::Interrupted => Self::Interrupted,
+        }
+    }
+}
+
+impl From<&ExecuteError> for Exit {
+    fn from(error: &ExecuteError) -> Self {
+        match error {
+            ExecuteError::Journal(JournalError::Locked { .. } | JournalError::Fenced { .. }) => Self::Locked,
+            ExecuteError::NoSuchMachine { .. } => Self::Usage,
+            ExecuteError::Journal(_)
+            | ExecuteError::System { .. }
+            | ExecuteError::Hook(_)
+            | ExecuteError::RunFolder { .. }
+            | ExecuteError::NoOrigin { .. }
+            | ExecuteError::PastCommit { .. } => Self::Error,
+        }
     }
 }
 
@@ -90,5 +122,18 @@ impl From<Diagnostics> for Failure {
 impl<E: Error + Send + Sync + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::with(Exit::Error, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_ends_with_the_code_of_its_outcome() {
+        use Outcome as O;
+        for outcome in [O::Done, O::RolledBack, O::Kept, O::Interrupted, O::Incomplete] {
+            assert_eq!(Exit::from(outcome).code(), outcome.code());
+        }
     }
 }

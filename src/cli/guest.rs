@@ -1,12 +1,163 @@
 //! `replant guest`.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use clap::Subcommand;
+
 use super::{Exit, Failure, Global};
+use crate::agent::{BootError, ConversionResult, GuestStep, convert_guest};
+use crate::controller::{CONTROLLER_SOCKET, Report};
+use crate::progress::EventClient;
+use crate::units::parse_duration;
 
 /// The arguments of `replant guest`.
 #[derive(Debug, clap::Args)]
-pub struct GuestArgs {}
+pub struct GuestArgs {
+    #[command(subcommand)]
+    verb: GuestVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum GuestVerb {
+    /// Boot a VM into the agent and convert the operating system on its disks
+    Convert(ConvertArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct ConvertArgs {
+    /// The machine's name
+    #[arg(long)]
+    machine: String,
+    /// The VM's folder
+    #[arg(long, value_name = "DIR")]
+    vm_folder: PathBuf,
+    /// The folder of the agent's kernel and initramfs, as `replant agent build` makes it
+    #[arg(long, value_name = "DIR")]
+    agent: PathBuf,
+    /// The XML task sequence
+    #[arg(long, value_name = "FILE")]
+    sequence: PathBuf,
+    /// Longest time of the whole conversion
+    #[arg(long, default_value = "30m", value_parser = parse_duration)]
+    timeout: Duration,
+    /// Only look: 0 if this sequence has converted the disks, 10 if not
+    #[arg(long, conflicts_with = "undo")]
+    check: bool,
+    /// Forget that the disks were converted; restoring them again is what takes the conversion back
+    #[arg(long)]
+    undo: bool,
+}
+
+/// Written into the VM's folder when the conversion has succeeded; holds the digest of the sequence.
+const MARKER: &str = "converted.json";
 
 /// Runs the verb.
-pub fn run(_args: &GuestArgs, _global: &Global) -> Result<Exit, Failure> {
-    Err(Failure::with(Exit::Error, "`replant guest` is not built yet"))
+pub fn run(args: &GuestArgs, global: &Global) -> Result<Exit, Failure> {
+    let GuestVerb::Convert(args) = &args.verb;
+    let marker = args.vm_folder.join(MARKER);
+    if args.undo {
+        return match fs::remove_file(&marker) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(Exit::Done),
+        };
+    }
+    let sequence = fs::read_to_string(&args.sequence)
+        .map_err(|error| Failure::with(Exit::Error, format!("{} cannot be read: {error}", args.sequence.display())))?;
+    let digest = format!("blake3:{}", blake3::hash(sequence.as_bytes()).to_hex());
+    if is_converted(&marker, &digest) {
+        return Ok(Exit::Done);
+    }
+    if args.check {
+        return Ok(Exit::Absent);
+    }
+    convert(args, global, sequence, &digest, &marker)
+}
+
+fn is_converted(marker: &Path, digest: &str) -> bool {
+    let recorded = fs::read(marker).ok().and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
+    recorded.is_some_and(|recorded| recorded.get("sequence").and_then(|value| value.as_str()) == Some(digest))
+}
+
+fn convert(
+    args: &ConvertArgs,
+    global: &Global,
+    sequence: String,
+    digest: &str,
+    marker: &Path,
+) -> Result<Exit, Failure> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT, signal_hook::consts::SIGHUP] {
+        signal_hook::flag::register(signal, interrupted.clone())?;
+    }
+    let root = std::env::var_os("REPLANT_ROOT").map(PathBuf::from).unwrap_or_else(|| PathBuf::from("."));
+    let step = GuestStep {
+        machine: args.machine.clone(),
+        vm: args.vm_folder.clone(),
+        agent: args.agent.clone(),
+        sequence,
+        controller: std::env::var_os(CONTROLLER_SOCKET).filter(|path| !path.is_empty()).map(PathBuf::from),
+        state: root.join(".replant"),
+        timeout: args.timeout,
+    };
+    let events = EventClient::from_environment();
+    let outcome = convert_guest(&step, &interrupted, |report| told(report, &events, global));
+    let result = match outcome {
+        Ok(result) => result,
+        Err(error @ BootError::Interrupted) => return Err(Failure::with(Exit::Interrupted, error)),
+        Err(error) => return Err(error.into()),
+    };
+    let edits = serde_json::to_string(&result.edits)?;
+    record(marker, digest, &result)?;
+    events.output("edits", &edits);
+    if let Some(system) = result.facts.get("guest.system") {
+        events.output("guest", system);
+    }
+    if global.json {
+        println!("{}", serde_json::json!({ "machine": args.machine, "edits": result.edits, "facts": result.facts }));
+    }
+    Ok(Exit::Done)
+}
+
+/// The marker comes last and whole: it says that the machine is off and its disks are flushed.
+fn record(marker: &Path, digest: &str, result: &ConversionResult) -> Result<(), Failure> {
+    let text = serde_json::to_vec_pretty(&serde_json::json!({
+        "sequence": digest,
+        "facts": result.facts,
+        "edits": result.edits,
+    }))?;
+    let fresh = marker.with_extension("new");
+    fs::write(&fresh, text)?;
+    fs::File::open(&fresh)?.sync_all()?;
+    fs::rename(&fresh, marker)?;
+    Ok(())
+}
+
+fn told(report: &Report, events: &EventClient, global: &Global) {
+    let line = match report {
+        Report::Enrolled { .. } => "the agent has booted and is enrolled".to_owned(),
+        Report::Begin { what, position, total, .. } => {
+            events.progress(*position, Some(*total), "steps");
+            what.clone()
+        }
+        Report::End { message, .. } if message.is_empty() => return,
+        Report::End { step, outcome, message } => format!("{step}: {outcome}: {message}"),
+        Report::Edit(edit) => {
+            let change = match (&edit.before, &edit.after) {
+                (Some(before), Some(after)) => format!("`{}` -> `{}`", before.trim(), after.trim()),
+                (None, Some(after)) => format!("+ `{}`", after.trim().replace('\n', " | ")),
+                (before, None) => format!("- `{}`", before.as_deref().unwrap_or_default().trim()),
+            };
+            format!("{}: {change} ({})", edit.path, edit.why)
+        }
+        Report::Note { text } => text.clone(),
+        Report::Result { .. } => return,
+    };
+    events.note(line.clone());
+    if !global.json {
+        println!("{line}");
+    }
 }

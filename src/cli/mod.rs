@@ -13,6 +13,7 @@ mod guest;
 mod image;
 mod init;
 mod plan;
+mod prepare;
 mod render;
 mod rollback;
 mod schema;

@@ -1,1 +1,10 @@
-//! Block devices and partition tables; all `unsafe` lives here.
+//! Disks as the system shows them: block devices and disk files, opened for reading only or exclusively for writing,
+//! their size, and one line that tells whether a disk is still the one that was looked at.
+//!
+//! Never called outside the image engine and the agent. Should `unsafe` ever be needed, it lives here.
+
+mod disk;
+mod identity;
+
+pub use disk::{open_exclusive, open_read_only, size};
+pub use identity::identity;

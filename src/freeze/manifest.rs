@@ -6,7 +6,8 @@ use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::OnFailure;
-use crate::planner::Task;
+use crate::planner::{Selection, Task};
+use crate::render::ArtifactRecord;
 
 /// The content of `plan.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,8 +22,8 @@ pub struct RunManifest {
     pub root: Utf8PathBuf,
     /// Every plan file, with its digest.
     pub files: Vec<FileRecord>,
-    /// Observed sources: name (`web01/disk0`) to identity line.
-    pub sources: BTreeMap<String, String>,
+    /// Observed source disks by name (`web01/disk0`).
+    pub sources: BTreeMap<String, FrozenSource>,
     /// Sequence number of the journal's last event when it was planned.
     pub journal_head: u64,
     /// What was selected on the command line.
@@ -48,15 +49,13 @@ pub struct FileRecord {
     pub digest: String,
 }
 
-/// A rendered artifact.
+/// A source disk as it was seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ArtifactRecord {
-    /// Path below `artifacts/`.
-    pub path: String,
-    /// `blake3:HEX` of its bytes.
-    pub digest: String,
-    /// Whether it is a script.
-    pub executable: bool,
+pub struct FrozenSource {
+    /// Its path, absolute.
+    pub path: Utf8PathBuf,
+    /// Its identity line.
+    pub identity: String,
 }
 
 /// What the executor needs to know of a machine.
@@ -75,17 +74,4 @@ pub struct FrozenWave {
     pub machines: Vec<String>,
     /// This many may fail before nothing new starts.
     pub max_failures: Option<u32>,
-}
-
-/// What `--machine`, `--exclude`, `--from` and `--redo` selected: globs over machines and addresses.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Selection {
-    /// Only these machines (and what they share).
-    pub machines: Vec<String>,
-    /// Not these tasks or machines.
-    pub exclude: Vec<String>,
-    /// Only these tasks and what depends on them.
-    pub from: Vec<String>,
-    /// These tasks are done again even if they are done.
-    pub redo: Vec<String>,
 }

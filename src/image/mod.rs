@@ -1,1 +1,64 @@
-//! The block image engine: read used blocks, chunk, hash, compress, seal, store, restore, verify.
+//! The block image engine: reads a disk, cuts it into chunks, hashes, compresses, seals and stores them once; restores
+//! and verifies disks from what is stored.
+//!
+//! ```text
+//! DiskReader --capture--> chunks in packs + chunk map + manifest --deploy--> DiskWriter
+//!                                  |                  |
+//!                                  gc                 check, export
+//! ```
+//!
+//! `docs/image-store.md` has the format on disk. Threads, not tasks: nothing here is async or touches a network. Source
+//! disks are opened for reading only. Stored bytes are believed only after they are authenticated: damage is an error
+//! that names what is damaged, never wrong data.
+
+mod append;
+mod capture;
+mod catalog;
+mod check;
+mod checkpoint;
+mod chunk;
+mod codec;
+mod control;
+mod deploy;
+mod error;
+mod export;
+mod fan;
+mod format;
+mod gc;
+mod hex;
+mod index;
+mod key;
+mod lock;
+mod manifest;
+mod map;
+mod marker;
+mod name;
+mod pack;
+mod remove;
+mod seal;
+mod set;
+mod store;
+pub mod used;
+mod walk;
+
+pub use capture::{CaptureReport, CaptureRequest, CaptureState, capture, capture_state, discard};
+pub use check::{CheckReport, Depth, Fault, MOST_FAULTS, verify};
+pub use chunk::{ChunkDigest, ChunkId, DiskDigest, DiskHasher, digest_disk};
+pub use codec::Compression;
+pub use control::{Control, Tick};
+pub use deploy::{DeployReport, DeployRequest, DeployState, deploy, deploy_state, undo};
+pub use error::{ImageError, Result};
+pub use export::export;
+pub use format::{
+    DiskReader, DiskWriter, Extent, ExtentKind, ImageFormat, Qcow2Disk, RawDisk, open_source, open_target,
+};
+pub use gc::{GcPlan, collect_garbage, plan_garbage};
+pub use key::StoreKey;
+pub use lock::Lease;
+pub use manifest::{ImageId, Manifest, SourceRecord};
+pub use name::DiskName;
+pub use pack::PackId;
+pub use remove::remove;
+pub use seal::Cipher;
+pub use set::{SealedSet, SetMember, SetState, all_sets, newest_set, seal_set, set_state};
+pub use store::{DEFAULT_CHUNK_SIZE, Store, StoreSettings};

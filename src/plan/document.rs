@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::options::DuplicateKeyPolicy;
 use serde_saphyr::{Location, MessageFormatter, UserMessageFormatter};
 
@@ -19,6 +20,8 @@ const MAX_NODES: usize = 4_000_000;
 const MAX_EVENTS: usize = 10_000_000;
 /// Events that aliases and merges may repeat: 20,000 machines that merge a base of 50 values.
 const MAX_REPLAYED: usize = 1_500_000;
+/// Events inside anchors, counted once for each anchor around them.
+const MAX_ANCHORED: usize = 200_000;
 /// Collections inside collections; a plan needs eight.
 const MAX_DEPTH: usize = 48;
 
@@ -83,7 +86,7 @@ pub(super) fn parse(source: &Arc<SourceText>) -> Result<Node, Diagnostic> {
             max_aliases: 500_000,
             max_anchors: 100_000,
             max_merge_keys: 500_000,
-            max_recorded_anchor_events: MAX_REPLAYED,
+            max_recorded_anchor_events: MAX_ANCHORED,
             max_total_scalar_bytes: 256 << 20,
             max_depth: MAX_DEPTH,
             enforce_alias_anchor_ratio: false,
@@ -100,26 +103,64 @@ pub(super) fn parse(source: &Arc<SourceText>) -> Result<Node, Diagnostic> {
 /// Says why a file could not be read, at the place where reading stopped.
 fn refusal(source: &Arc<SourceText>, error: &serde_saphyr::Error) -> Diagnostic {
     use serde_saphyr::Error as E;
-    let error = error.without_snippet();
-    let at = error.location().map_or_else(Place::default, place_of);
-    let (start, end) = (at.start as usize, (at.end as usize).max(at.start as usize));
-    let span = Span::new(source, start.min(source.text.len()), end.min(source.text.len()));
-    let reason = UserMessageFormatter.format_message(error).into_owned();
+    let mut error = error.without_snippet();
+    let span = error.location().map_or_else(|| Span::new(source, 0, 0), |location| span_of(source, location));
+    while let E::AliasError { error: inner, .. } | E::WithSnippet { error: inner, .. } = error {
+        error = inner;
+    }
     match error {
+        error if is_about_depth(error) => Diagnostic::error("plan.too-large", "values are nested too deeply")
+            .at(span, format!("this is more than {MAX_DEPTH} levels deep"))
+            .help("a plan needs eight levels; deeper ones, and chains of merges, are refused"),
         E::Budget { .. }
         | E::AliasReplayLimitExceeded { .. }
         | E::AliasExpansionLimitExceeded { .. }
-        | E::AliasReplayStackDepthExceeded { .. }
-        | E::RecursiveReferencesRequireWeakTypes { .. } => {
-            Diagnostic::error("plan.too-large", format!("the file grows beyond every reasonable plan: {reason}"))
+        | E::AliasReplayStackDepthExceeded { .. } => {
+            Diagnostic::error("plan.too-large", "the file grows beyond every reasonable plan")
                 .at(span, "reading stopped here")
-                .help("aliases of aliases and very deep nesting are refused; write the values out, or use `defaults`")
+                .help(
+                    "aliases of aliases multiply: use `defaults` instead, or spread the plan over files with `include`",
+                )
+        }
+        E::RecursiveReferencesRequireWeakTypes { .. } => {
+            Diagnostic::error("plan.too-large", "an alias stands for something that holds it")
+                .at(span, "this has no end")
+                .help("write the value out")
         }
         E::MultipleDocuments { .. } => Diagnostic::error("plan.syntax", "a plan file holds one YAML document")
             .at(span, "a second one begins here")
             .help("move it to a file of its own and name that under `include`"),
-        _ => Diagnostic::error("plan.syntax", format!("this is not YAML: {reason}")).at(span, "reading stopped here"),
+        E::UnknownAnchor { .. } => Diagnostic::error("plan.syntax", "the alias stands for nothing")
+            .at(span, "no anchor of that name stands before it")
+            .help("define it with `&name` before its first use; a text that begins with `*` needs quotes"),
+        _ => {
+            let reason = UserMessageFormatter.format_message(error).into_owned();
+            Diagnostic::error("plan.syntax", format!("this is not YAML: {reason}")).at(span, "reading stopped here")
+        }
     }
+}
+
+/// The scanner has a limit of its own, and only words for it.
+fn is_about_depth(error: &serde_saphyr::Error) -> bool {
+    match error {
+        serde_saphyr::Error::Budget { breach: BudgetBreach::Depth { .. }, .. } => true,
+        serde_saphyr::Error::Budget { .. } => false,
+        other => UserMessageFormatter.format_message(other).contains("recursion limit"),
+    }
+}
+
+/// The bytes of a location; scanner errors only know line and column.
+fn span_of(source: &Arc<SourceText>, location: Location) -> Span {
+    let length = source.text.len();
+    if location.span().byte_offset().is_some() {
+        let Place { start, end } = place_of(location);
+        return Span::new(source, (start as usize).min(length), (end as usize).min(length));
+    }
+    let (line, column) = (location.line().saturating_sub(1), location.column().saturating_sub(1));
+    let line_start: usize = source.text.split_inclusive('\n').take(line as usize).map(str::len).sum();
+    let rest = source.text[line_start..].lines().next().unwrap_or_default();
+    let into = rest.char_indices().nth(column as usize).map_or(rest.len(), |(at, _)| at);
+    Span::new(source, line_start + into, line_start + into)
 }
 
 fn place_of(location: Location) -> Place {
@@ -127,7 +168,7 @@ fn place_of(location: Location) -> Place {
     let start = span.byte_offset().unwrap_or_default();
     let end = start.saturating_add(span.byte_len().unwrap_or_default());
     let narrow = |offset: u64| u32::try_from(offset).unwrap_or(u32::MAX);
-    Place { start: narrow(start.into()), end: narrow(end.into()) }
+    Place { start: narrow(start), end: narrow(end) }
 }
 
 impl<'de> Deserialize<'de> for Node {

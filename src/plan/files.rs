@@ -35,7 +35,7 @@ struct Step {
 /// Reads, checks and lowers a plan; the diagnostics beside the plan are warnings.
 pub fn load(path: &Utf8Path) -> Result<(Plan, Diagnostics), Diagnostics> {
     let mut found = Diagnostics::new();
-    let (files, root) = match read_all(path, &mut found) {
+    let (files, root, complete) = match read_all(path, &mut found) {
         Ok(read) => read,
         Err(diagnostic) => return Err(diagnostic.into()),
     };
@@ -44,7 +44,7 @@ pub fn load(path: &Utf8Path) -> Result<(Plan, Diagnostics), Diagnostics> {
             grammar::check(&file.source, root, &mut found);
         }
     }
-    let plan = lower(&files, root, &mut found);
+    let plan = lower(&files, root, complete, &mut found);
     found.into_result(plan)
 }
 
@@ -64,11 +64,12 @@ impl From<Box<Diagnostic>> for Diagnostics {
     }
 }
 
-/// The first file and what it includes, depth first; also the folder of the first one.
-fn read_all(path: &Utf8Path, found: &mut Diagnostics) -> Result<(Vec<File>, Utf8PathBuf), Box<Diagnostic>> {
+/// The first file and what it includes, depth first; the folder of the first one; whether all could be read.
+fn read_all(path: &Utf8Path, found: &mut Diagnostics) -> Result<(Vec<File>, Utf8PathBuf, bool), Box<Diagnostic>> {
     let first = read_first(path)?;
     let folder = folder_of(&first.canonical);
     let mut files = vec![first];
+    let mut complete = true;
     parse(&mut files[0], found);
     let mut way = vec![Step { file: 0, next: 0 }];
     while let Some(step) = way.last_mut() {
@@ -79,7 +80,10 @@ fn read_all(path: &Utf8Path, found: &mut Diagnostics) -> Result<(Vec<File>, Utf8
         };
         step.next += 1;
         match read_included(&files[file], &written, span.clone()) {
-            Err(diagnostic) => found.push(*diagnostic),
+            Err(diagnostic) => {
+                complete = false;
+                found.push(*diagnostic);
+            }
             Ok(included) => {
                 let known = files.iter().position(|file| file.canonical == included.canonical);
                 match known {
@@ -97,7 +101,8 @@ fn read_all(path: &Utf8Path, found: &mut Diagnostics) -> Result<(Vec<File>, Utf8
             }
         }
     }
-    Ok((files, folder))
+    complete &= files.iter().all(|file| file.root.is_some());
+    Ok((files, folder, complete))
 }
 
 fn parse(file: &mut File, found: &mut Diagnostics) {

@@ -1,1 +1,21 @@
-//! Providers as data: limits, settings, required tools, which template makes which artifact.
+//! Providers: adapters to hypervisors as data. A provider is a folder with a `provider.yaml` and templates; the
+//! binary carries the ones that ship, a folder `providers/NAME` beside the plan overrides or adds one.
+//!
+//! ```text
+//! providers/NAME/provider.yaml, templates/**, and templates/** that all providers share --Catalog--> Provider
+//! ```
+//!
+//! It never holds code for one hypervisor.
+
+mod catalog;
+mod embedded;
+mod manifest;
+mod naming;
+mod settings;
+
+pub use catalog::{Catalog, Provider, ProviderError};
+pub use manifest::{
+    ArtifactSpec, Artifacts, Constants, DiskLimits, GuestSpec, Limits, Manifest, Networks, Range, ServiceMode,
+    SettingsSchemas, Size, ToolSpec, VmNameLimits,
+};
+pub use naming::{artifact_path, file_stem, host_folder};

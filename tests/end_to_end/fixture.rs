@@ -36,7 +36,7 @@ fn source() -> PathBuf {
     std::fs::create_dir_all(&folder).expect("the cache folder can be made");
     let lock = File::create(cache().join("source.lock")).expect("the lock file can be made");
     lock.lock().expect("the lock can be taken");
-    if !folder.join("expected").exists() {
+    if !folder.join("web01.expected").exists() {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart/make-source.sh");
         run(Command::new("sh").arg(script).arg(&folder));
     }
@@ -109,9 +109,10 @@ impl Migration {
             .collect()
     }
 
-    /// The file with the checksums that the source machine's marker line reports.
-    pub fn expected(&self) -> PathBuf {
-        cache().join("source/expected")
+    /// The line that the source machine prints on its console: a marker and checksums of files on both disks.
+    pub fn expected(&self) -> String {
+        let line = std::fs::read_to_string(cache().join("source/web01.expected"));
+        line.expect("the source says what it prints").trim().to_owned()
     }
 
     /// How often each task was applied, over all runs, from the status that `replant` prints.

@@ -1,1 +1,11 @@
 //! Tests of this stage.
+
+mod files;
+mod init;
+mod invalid;
+mod lowering;
+mod observe;
+mod ready_made;
+mod robust;
+mod scale;
+mod schema;

@@ -1,1 +1,1 @@
-//! Tests of this stage.
+//! The graph, its order, its keys, and what the preview says.

@@ -1,1 +1,5 @@
-//! Tests of this stage.
+//! What is rendered: scripts that are clean, XML that is valid, and values that stay values.
+
+pub mod site;
+
+mod snapshots;

@@ -55,7 +55,7 @@ impl Checker<'_> {
         match (shape, &node.value) {
             (Shape::Object(object), Value::Map(_)) => self.object(node, object),
             (Shape::OneOf(object), Value::Map(entries)) => self.one_of(node, entries, object),
-            (Shape::Named(rule, inner), Value::Map(entries)) => self.named(entries, rule, inner),
+            (Shape::Named(rule, inner), Value::Map(entries)) => self.named(entries, rule, inner, subject),
             (Shape::Settings, Value::Map(_)) => self.settings(node, subject),
             (Shape::List(inner, least), Value::List(items)) => {
                 if items.len() < *least {
@@ -119,6 +119,10 @@ impl Checker<'_> {
                 let written = self.span(node.place);
                 Some(format!("in quotes it is a text: \"{}\"", written.text()))
             }
+            (Shape::Amount(amount), Value::Whole(number)) => {
+                let unit = if matches!(amount, Amount::Rate(_)) { "MBps" } else { "s" };
+                Some(format!("write it with its unit, such as `{number}{unit}`"))
+            }
             (Shape::Flag, Value::Text(text)) if matches!(&*text.to_lowercase(), "yes" | "on" | "y") => {
                 Some("write `true`".to_owned())
             }
@@ -139,8 +143,15 @@ impl Checker<'_> {
             }
             _ => None,
         };
-        let message = format!("{subject} must be {}, not {}", shape.describe(), value.describe());
-        self.push("plan.type", message, node, &format!("this is {}", value.describe()), help);
+        let message = match value {
+            Value::Null => format!("{subject} has no value"),
+            other => format!("{subject} must be {}, not {}", shape.describe(), other.describe()),
+        };
+        let label = match value {
+            Value::Null => format!("expected {}", shape.describe()),
+            other => format!("this is {}", other.describe()),
+        };
+        self.push("plan.type", message, node, &label, help);
     }
 
     fn text(&mut self, node: &Node, text: &str, rule: &TextRule, subject: &str) {
@@ -161,7 +172,7 @@ impl Checker<'_> {
             }),
             Amount::Duration(least, most) => parse_duration(text).map(|duration| {
                 let (least, most) = (Duration::from_millis(least), Duration::from_millis(most));
-                let bounds = format!("must be from {} to {}", human_duration(least), human_duration(most));
+                let bounds = format!("must be from {} to {} days", human_duration(least), most.as_secs() / 86_400);
                 ((least..=most).contains(&duration), bounds)
             }),
             Amount::Rate(least) => {
@@ -219,7 +230,7 @@ impl Checker<'_> {
         }
     }
 
-    fn named(&mut self, entries: &[Entry], rule: &TextRule, shape: &'static Shape) {
+    fn named(&mut self, entries: &[Entry], rule: &TextRule, shape: &'static Shape, subject: &str) {
         let mut seen: HashMap<&str, &Entry> = HashMap::with_capacity(entries.len());
         for entry in entries {
             if !(rule.accepts)(&entry.key) {
@@ -228,7 +239,7 @@ impl Checker<'_> {
                 self.found.push(diagnostic.help(rule.form));
             }
             match seen.get(&*entry.key) {
-                Some(first) => self.duplicate_key(first, entry, "the mapping"),
+                Some(first) => self.duplicate_key(first, entry, subject),
                 None => {
                     seen.insert(&entry.key, entry);
                     self.value(&entry.node, shape, &format!("`{}`", shortened(&entry.key)));

@@ -9,6 +9,7 @@ use camino::Utf8Path;
 use super::access::{At, Layers};
 use super::capacity;
 use super::store::absolute;
+use super::unique::check_macs;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, Spanned, closest};
 use crate::plan::document::shortened;
 use crate::plan::model::{
@@ -93,6 +94,7 @@ pub(super) fn lower(
             );
         }
     }
+    check_macs(&written, found);
     let context = Context { folder, hosts, defaults: Defaults::new(roots), names, complete };
     let machines = written.iter().filter_map(|at| machine(*at, &context, found)).collect();
     (machines, written.len())
@@ -172,7 +174,7 @@ fn inventory(machine: At<'_>) -> Inventory {
 }
 
 /// `52:54:00:AB-..` in one spelling.
-fn canonical_mac(written: &str) -> String {
+pub(super) fn canonical_mac(written: &str) -> String {
     written.to_ascii_lowercase().replace('-', ":")
 }
 

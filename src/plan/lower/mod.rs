@@ -22,13 +22,13 @@ use access::At;
 /// The plan of all files, or `None` if it is too broken to have one; `found` says why.
 ///
 /// `files` stand in reading order, which is the order of precedence: what the first file says holds.
-pub(super) fn lower(files: &[File], root: Utf8PathBuf, found: &mut Diagnostics) -> Option<Plan> {
+/// `complete` says that all could be read; if not, a name may be declared in one that could not.
+pub(super) fn lower(files: &[File], root: Utf8PathBuf, complete: bool, found: &mut Diagnostics) -> Option<Plan> {
     let first = files.first()?;
     let start = Span::new(&first.source, 0, 0);
     let roots: Vec<At<'_>> =
         files.iter().filter_map(|file| file.root.as_ref().map(|node| At::new(node, &file.source))).collect();
 
-    let readable = roots.len() == files.len();
     let name = roots.first().and_then(|first| first.get("name"));
     if first.root.is_some() && name.is_none() && roots[0].is_map() {
         found.push(
@@ -39,8 +39,8 @@ pub(super) fn lower(files: &[File], root: Utf8PathBuf, found: &mut Diagnostics) 
     }
     let store = store::lower(&roots, &root, name.map_or_else(|| start.clone(), |name| name.span()), found);
     let hosts = hosts::lower(&roots, found);
-    let (machines, written) = machines::lower(&roots, &root, &hosts, readable, found);
-    if written == 0 && readable && roots.iter().all(|root| root.is_map()) {
+    let (machines, written) = machines::lower(&roots, &root, &hosts, complete, found);
+    if written == 0 && complete && roots.iter().all(|root| root.is_map()) {
         let place = roots.iter().find_map(|root| root.get("machines")).map_or(start, |list| list.headline());
         found.push(
             Diagnostic::error("plan.no-machines", "the plan has no machines")
@@ -48,8 +48,8 @@ pub(super) fn lower(files: &[File], root: Utf8PathBuf, found: &mut Diagnostics) 
                 .help("list them under `machines`, or `include` the files that do"),
         );
     }
-    let waves = waves::lower(&roots, &machines, readable, found);
-    unique::check(&machines, found);
+    let waves = waves::lower(&roots, &machines, complete, found);
+    unique::check(&machines, &root, found);
     order::check(&machines, &waves, found);
     Some(Plan {
         name: name.and_then(|name| name.text()).unwrap_or_default().to_owned(),

@@ -24,7 +24,13 @@ enum Why {
 
 /// Reports every cycle that has a machine of its own.
 pub(super) fn check(machines: &[Machine], waves: &[Wave], found: &mut Diagnostics) {
-    let edges = edges(machines, waves);
+    let mut edges = edges(machines, waves);
+    for (node, list) in edges.iter_mut().enumerate() {
+        if let Some(itself) = list.iter().position(|edge| edge.to == node) {
+            let edge = list.remove(itself);
+            found.push(describe(&[(node, &edge)], machines, waves));
+        }
+    }
     let mut waiting: Vec<usize> = edges.iter().map(Vec::len).collect();
     let mut waited_for_by: Vec<Vec<usize>> = vec![Vec::new(); edges.len()];
     for (from, list) in edges.iter().enumerate() {
@@ -55,7 +61,7 @@ pub(super) fn check(machines: &[Machine], waves: &[Wave], found: &mut Diagnostic
             return;
         }
         let round = walk_round(next, &edges, &alive);
-        found.push(describe(&round, &edges, machines, waves));
+        found.push(describe(&round, machines, waves));
         // The cycle is reported: without it the rest may hold others, or none.
         ready.extend(round.iter().map(|(node, _)| *node));
     }
@@ -87,8 +93,8 @@ fn edges(machines: &[Machine], waves: &[Wave]) -> Vec<Vec<Edge>> {
 }
 
 /// A cycle of nodes that are alive, each with the edge that leaves it. Every node alive waits for another one alive.
-fn walk_round(start: usize, edges: &[Vec<Edge>], alive: &[bool]) -> Vec<(usize, usize)> {
-    let mut way: Vec<(usize, usize)> = Vec::new();
+fn walk_round<'a>(start: usize, edges: &'a [Vec<Edge>], alive: &[bool]) -> Vec<(usize, &'a Edge)> {
+    let mut way: Vec<(usize, &Edge)> = Vec::new();
     let mut seen: HashMap<usize, usize> = HashMap::new();
     let mut node = start;
     loop {
@@ -96,19 +102,17 @@ fn walk_round(start: usize, edges: &[Vec<Edge>], alive: &[bool]) -> Vec<(usize, 
             return way.split_off(*begin);
         }
         seen.insert(node, way.len());
-        let edge = edges[node]
-            .iter()
-            .position(|edge| alive[edge.to])
-            .expect("a node without a living edge would have been ready");
+        let edge =
+            edges[node].iter().find(|edge| alive[edge.to]).expect("a node without a living edge would have been ready");
         way.push((node, edge));
-        node = edges[node][edge].to;
+        node = edge.to;
     }
 }
 
-fn describe(round: &[(usize, usize)], edges: &[Vec<Edge>], machines: &[Machine], waves: &[Wave]) -> Diagnostic {
+fn describe(round: &[(usize, &Edge)], machines: &[Machine], waves: &[Wave]) -> Diagnostic {
     // Begin at the first `after` entry: that is what a person can change.
-    let begin = round.iter().position(|(node, edge)| matches!(edges[*node][*edge].why, Why::After(_))).unwrap_or(0);
-    let round: Vec<(usize, usize)> = round[begin..].iter().chain(&round[..begin]).copied().collect();
+    let begin = round.iter().position(|(_, edge)| matches!(edge.why, Why::After(_))).unwrap_or(0);
+    let round: Vec<(usize, &Edge)> = round[begin..].iter().chain(&round[..begin]).copied().collect();
     let name = |node: usize| match machines.get(node) {
         Some(machine) => format!("`{}`", machine.name.value),
         None => format!("the wave `{}`", waves[node - machines.len()].name.value),
@@ -116,7 +120,7 @@ fn describe(round: &[(usize, usize)], edges: &[Vec<Edge>], machines: &[Machine],
     let steps: Vec<(Span, String)> = round
         .iter()
         .map(|(node, edge)| {
-            let Edge { to, why } = &edges[*node][*edge];
+            let Edge { to, why } = edge;
             match (why, machines.get(*node)) {
                 (Why::After(entry), Some(machine)) => {
                     (machine.after[*entry].span.clone(), format!("{} waits for {}", name(*node), name(*to)))
@@ -134,6 +138,10 @@ fn describe(round: &[(usize, usize)], edges: &[Vec<Edge>], machines: &[Machine],
         })
         .collect();
     let first = name(round[0].0);
+    let steps = match <[(Span, String); 1]>::try_from(steps) {
+        Ok([(span, _)]) => vec![(span, "this is the machine itself".to_owned())],
+        Err(steps) => steps,
+    };
     let message = match round.len() {
         1 => format!("{first} waits for itself"),
         _ => format!("{first} waits for itself, by way of {}", name(round[1].0)),

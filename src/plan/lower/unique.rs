@@ -2,15 +2,18 @@
 
 use std::collections::HashMap;
 
+use camino::Utf8Path;
+
+use super::access::At;
+use super::machines::canonical_mac;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::plan::document::shortened;
 use crate::plan::model::Machine;
 
 /// Reports everything that two machines claim.
-pub(super) fn check(machines: &[Machine], found: &mut Diagnostics) {
+pub(super) fn check(machines: &[Machine], folder: &Utf8Path, found: &mut Diagnostics) {
     vm_names(machines, found);
-    macs(machines, found);
-    disks(machines, found);
+    disks(machines, folder, found);
 }
 
 fn vm_names(machines: &[Machine], found: &mut Diagnostics) {
@@ -34,29 +37,31 @@ fn vm_names(machines: &[Machine], found: &mut Diagnostics) {
     }
 }
 
-fn macs(machines: &[Machine], found: &mut Diagnostics) {
-    let mut taken: HashMap<&str, &Machine> = HashMap::with_capacity(machines.len());
-    for machine in machines {
-        for nic in &machine.inventory.nics {
-            let Some(first) = taken.insert(&nic.mac, machine) else { continue };
-            let message = format!("two network adapters have the MAC address {}", nic.mac);
-            let diagnostic = Diagnostic::error("plan.duplicate-mac", message);
-            let diagnostic = match std::ptr::eq(first, machine) {
-                true => diagnostic.at(machine.name.span.clone(), "this machine lists it twice"),
-                false => diagnostic
-                    .at(machine.name.span.clone(), "this machine lists it")
-                    .at(first.name.span.clone(), "this one lists it, too"),
-            };
-            found.push(diagnostic.help("a virtual machine takes its source's addresses over: each exists once"));
+/// Reports MAC addresses that several adapters claim, whatever their spelling.
+pub(super) fn check_macs(machines: &[At<'_>], found: &mut Diagnostics) {
+    let mut taken: HashMap<String, At<'_>> = HashMap::with_capacity(machines.len());
+    let nics = machines.iter().filter_map(|machine| machine.get("inventory")?.get("nics")).flat_map(At::items);
+    for mac in nics.filter_map(|nic| nic.get("mac")) {
+        let Some(address) = mac.text().map(canonical_mac) else { continue };
+        if let Some(first) = taken.get(&address) {
+            found.push(
+                Diagnostic::error("plan.duplicate-mac", format!("two network adapters have the MAC address {address}"))
+                    .at(mac.span(), "this adapter has it")
+                    .at(first.span(), "and so has this one")
+                    .help("a virtual machine takes its source's addresses over: each exists once"),
+            );
+        } else {
+            taken.insert(address, mac);
         }
     }
 }
 
-fn disks(machines: &[Machine], found: &mut Diagnostics) {
+fn disks(machines: &[Machine], folder: &Utf8Path, found: &mut Diagnostics) {
     let mut taken: HashMap<&str, _> = HashMap::with_capacity(machines.len());
     for disk in machines.iter().flat_map(|machine| &machine.source.disks) {
         if let Some(first) = taken.insert(disk.path.value.as_str(), &disk.path.span) {
-            let message = format!("the disk `{}` is read twice", shortened(disk.path.value.as_str()));
+            let shown = disk.path.value.strip_prefix(folder).unwrap_or(&disk.path.value);
+            let message = format!("the disk `{}` is read twice", shortened(shown.as_str()));
             found.push(
                 Diagnostic::error("plan.shared-disk", message)
                     .at(disk.path.span.clone(), "read again here")

@@ -1,0 +1,17 @@
+//! Builds the agent's kernel and initramfs from Debian packages, reproducibly, and only when an input changed.
+//!
+//! ```text
+//! flavour -> package files (cache) -> unpacked -> tree -> newc archive, zstd -> DIR/vmlinuz DIR/agent.img DIR/agent.json
+//! ```
+
+mod elf;
+mod image;
+mod modules;
+mod packages;
+mod tree;
+
+pub use elf::{ElfError, ElfFile};
+pub use image::{AgentRecord, BuildError, BuildOptions, BuildState, build, state};
+pub use modules::loading_order;
+pub use packages::{Flavour, PackageError, PackageFile};
+pub use tree::AgentTree;

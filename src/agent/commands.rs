@@ -1,0 +1,175 @@
+//! The commands that a sequence can name.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+
+use crate::controller::Report;
+use crate::guest::{self, ConvertOptions, Guest, PinnedNic, SkipList, SystemDisks};
+use crate::sequence::{CommandError, Facts, Registry, StepCall, StepOutput};
+use crate::units::ByteCount;
+
+use super::report::Reporter;
+
+/// The drivers that a virtio target needs, if the sequence names none.
+const VIRTIO: [&str; 3] = ["virtio_pci", "virtio_blk", "virtio_scsi"];
+
+/// What the commands work on.
+pub(super) struct Workbench<'a> {
+    /// Where file systems are mounted.
+    pub(super) folder: PathBuf,
+    /// Who hears of edits.
+    pub(super) reporter: &'a Reporter,
+    /// The guest, once it is found.
+    pub(super) guest: RefCell<Option<Guest>>,
+}
+
+impl<'a> Workbench<'a> {
+    pub(super) fn new(folder: PathBuf, reporter: &'a Reporter) -> Self {
+        Self { folder, reporter, guest: RefCell::new(None) }
+    }
+
+    /// Every command of this agent.
+    pub(super) fn registry(&self) -> Registry<'_> {
+        let mut registry = Registry::default();
+        registry.register("disk.geometry", |call: &StepCall<'_>| geometry(call));
+        registry.register("guest.detect", |call: &StepCall<'_>| self.detect(call));
+        registry.register("guest.convert", |call: &StepCall<'_>| self.convert(call));
+        registry.register("disk.flush", |_: &StepCall<'_>| self.flush());
+        // The init powers off when the agent has ended: by then the end of the sequence is reported.
+        registry.register("shutdown", |_: &StepCall<'_>| Ok(StepOutput::default()));
+        registry
+    }
+
+    fn note(&self, text: String) {
+        self.reporter.say(Report::Note { text });
+    }
+
+    fn detect(&self, call: &StepCall<'_>) -> Result<StepOutput, CommandError> {
+        // A repeated step lets go of what the first attempt mounted.
+        self.guest.replace(None);
+        let root = call.step.parameter("root").filter(|root| !root.is_empty());
+        let guest = guest::detect(&self.folder, root).map_err(failed)?;
+        self.note(format!("the guest is {} on {}", guest.root.system, guest.root.name));
+        let mut facts = Facts::from([
+            ("guest.kind".to_owned(), "linux".to_owned()),
+            ("guest.system".to_owned(), guest.root.system.clone()),
+            ("guest.root".to_owned(), guest.root.name.clone()),
+        ]);
+        if let Some(uuid) = &guest.root.uuid {
+            facts.insert("guest.root-uuid".to_owned(), uuid.clone());
+        }
+        self.guest.replace(Some(guest));
+        Ok(StepOutput { code: 0, facts })
+    }
+
+    fn convert(&self, call: &StepCall<'_>) -> Result<StepOutput, CommandError> {
+        let guest = self.guest.borrow();
+        let Some(guest) = guest.as_ref() else {
+            return Err(refused("no guest has been found: `guest.detect` comes first".to_owned()));
+        };
+        let options = options(call)?;
+        let conversion = guest::plan(&guest.tree, &guest.disks, &options).map_err(failed)?;
+        for warning in &conversion.warnings {
+            self.note(format!("warning: {warning}"));
+        }
+        guest::apply(guest, &conversion, |change| {
+            for edit in &change.edits {
+                self.reporter.say(Report::Edit(edit.clone()));
+            }
+        })
+        .map_err(failed)?;
+        let rest = guest::plan(&guest.tree, &guest.disks, &options).map_err(failed)?;
+        if let Some(change) = rest.changes.first() {
+            return Err(refused(format!("{} still needs a change after the conversion", change.path)));
+        }
+        let count = conversion.edits().len().to_string();
+        Ok(StepOutput { code: 0, facts: Facts::from([("guest.edits".to_owned(), count)]) })
+    }
+
+    fn flush(&self) -> Result<StepOutput, CommandError> {
+        if let Some(guest) = self.guest.replace(None) {
+            guest.mounted.release().map_err(failed)?;
+        }
+        for disk in SystemDisks::discover().map_err(failed)?.disks {
+            let device = std::fs::File::open(&disk.device).map_err(failed)?;
+            device.sync_all().map_err(failed)?;
+        }
+        Ok(StepOutput::default())
+    }
+}
+
+/// The disk named `disk` is there and has at least `size` bytes.
+fn geometry(call: &StepCall<'_>) -> Result<StepOutput, CommandError> {
+    let disks = SystemDisks::discover().map_err(failed)?;
+    let wanted = call.step.parameter("disk").unwrap_or_default();
+    let index = wanted.strip_prefix("disk").and_then(|number| number.parse::<u16>().ok());
+    let found = disks.disks.iter().find(|disk| Some(disk.index) == index);
+    let disk = found.ok_or_else(|| refused(format!("`{wanted}` is not attached to this machine")))?;
+    let size = call.step.parameter("size").map_or(Ok(ByteCount(0)), ByteCount::parse).map_err(failed)?;
+    if disk.size < size.0 {
+        return Err(refused(format!("{wanted} has {} bytes, and the plan says {}", disk.size, size.0)));
+    }
+    let facts = [
+        ("device", disk.device.display().to_string()),
+        ("bytes", disk.size.to_string()),
+        ("partitions", disk.partitions.len().to_string()),
+    ];
+    let facts = facts.into_iter().map(|(name, value)| (format!("{wanted}.{name}"), value)).collect();
+    Ok(StepOutput { code: 0, facts })
+}
+
+/// `driver` and `skip` are lists, `nic` is a list of `MAC NAME`, `serial-console` is `yes` or `no`.
+fn options(call: &StepCall<'_>) -> Result<ConvertOptions, CommandError> {
+    let mut drivers: Vec<String> = call.step.list("driver").into_iter().map(str::to_owned).collect();
+    if drivers.is_empty() {
+        drivers = VIRTIO.map(str::to_owned).to_vec();
+    }
+    // An adapter whose name nobody declared gets what the target's slot gives it.
+    let nics: Vec<PinnedNic> = call
+        .step
+        .list("nic")
+        .into_iter()
+        .filter_map(|nic| nic.split_once(' '))
+        .map(|(mac, name)| PinnedNic { mac: mac.to_owned(), name: name.trim().to_owned() })
+        .collect();
+    // These become a file name and lines of a configuration file of the guest.
+    for nic in &nics {
+        let named = !nic.name.is_empty()
+            && nic.name.len() < 16
+            && nic.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        let addressed = nic.mac.split(':').count() == 6 && nic.mac.bytes().all(|b| b.is_ascii_hexdigit() || b == b':');
+        if !named || !addressed {
+            return Err(refused(format!(
+                "`{} {}` is not a MAC address and a network adapter's name",
+                nic.mac, nic.name
+            )));
+        }
+    }
+    Ok(ConvertOptions {
+        drivers,
+        serial_console: matches!(call.step.parameter("serial-console"), Some("yes")),
+        nics,
+        skip: SkipList::new(call.step.list("skip").into_iter().map(str::to_owned)),
+    })
+}
+
+fn failed(error: impl std::error::Error) -> CommandError {
+    refused(with_causes(&error))
+}
+
+/// Nothing here passes by itself: another attempt finds the same disks.
+fn refused(message: String) -> CommandError {
+    CommandError { message, retry: false }
+}
+
+/// An error and its sources in one line.
+pub(super) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        message.push_str(": ");
+        message.push_str(&error.to_string());
+        next = error.source();
+    }
+    message
+}

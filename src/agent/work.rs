@@ -1,0 +1,137 @@
+//! The agent at work: enrol, fetch the sequence, run it, report until the controller has heard the end.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use hyper::Method;
+
+use crate::controller::Report;
+use crate::sequence::{self, Attempt, Ending, Facts, Observer, Sequence, Step};
+
+use super::commands::{Workbench, with_causes};
+use super::discover::{DeviceFacts, discover};
+use super::enrol::{EnrolError, Enrolment, enrol};
+use super::http::HttpError;
+use super::order::BootOrder;
+use super::report::Reporter;
+
+/// Longest time that the controller is tried before anything could be reported.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Why the agent did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// There is no certificate.
+    #[error(transparent)]
+    Enrol(#[from] EnrolError),
+    /// A request failed.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// A part of the system is missing.
+    #[error("the agent cannot work here")]
+    System(#[from] std::io::Error),
+    /// The sequence ended badly; the controller knows.
+    #[error("{message}")]
+    Sequence {
+        /// Why.
+        message: String,
+    },
+}
+
+/// Works off the boot order. `folder` is where file systems are mounted; `say` gets lines for the console.
+pub fn run(order: &BootOrder, folder: PathBuf, say: &dyn Fn(&str)) -> Result<(), AgentError> {
+    let facts = discover();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (host, port) = &order.controller;
+    say(&format!("controller https://{host}:{port}, CA {}", order.ca));
+    let enrolment = runtime.block_on(enrol_patiently(order, &facts))?;
+    say(&format!("enrolled as {}", enrolment.device));
+    let path = format!("/v1/devices/{}/sequence", enrolment.device);
+    let text = runtime.block_on(enrolment.client.request(Method::GET, &path, None))?;
+    drop(runtime);
+    let reporter = Reporter::start(enrolment.client, &enrolment.device)?;
+    let (outcome, found) = perform(&String::from_utf8_lossy(&text), facts, folder, &reporter, say);
+    let message = outcome.err().unwrap_or_default();
+    reporter.say(Report::Result { ok: message.is_empty(), message: message.clone(), facts: found });
+    reporter.finish()?;
+    match message.is_empty() {
+        true => Ok(()),
+        false => Err(AgentError::Sequence { message }),
+    }
+}
+
+/// The token is used up by the first request that arrives, so only a connection that never came about is tried again.
+async fn enrol_patiently(order: &BootOrder, facts: &DeviceFacts) -> Result<Enrolment, EnrolError> {
+    let begun = Instant::now();
+    loop {
+        match enrol(order, facts.clone()).await {
+            Err(EnrolError::Http(error)) if error.is_passing() && begun.elapsed() < PATIENCE => {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Runs the sequence. Returns its end and what it has found.
+fn perform(
+    text: &str,
+    facts: DeviceFacts,
+    folder: PathBuf,
+    reporter: &Reporter,
+    say: &dyn Fn(&str),
+) -> (Result<(), String>, Facts) {
+    let mut known: Facts = facts;
+    let sequence = match sequence::parse(text) {
+        Ok(sequence) => sequence,
+        Err(error) => return (Err(format!("the sequence cannot be read: {}", with_causes(&error))), known),
+    };
+    say(&format!("sequence {}: {}", sequence.id, sequence.description));
+    let bench = Workbench::new(folder, reporter);
+    let registry = bench.registry();
+    let mut told = Told { reporter, say, order: order_of(&sequence) };
+    let outcome = match sequence::interpret(&sequence, &registry, &mut known, &mut told, None) {
+        Ok(Ending::Done { .. }) => Ok(()),
+        Ok(Ending::Reboot { after }) => Err(format!("step `{after}` asks for a restart, which this agent does not do")),
+        Err(failure) => Err(failure.to_string()),
+    };
+    (outcome, known)
+}
+
+fn order_of(sequence: &Sequence) -> Vec<String> {
+    sequence.steps().into_iter().map(|step| step.id.clone()).collect()
+}
+
+/// Tells the console and the controller of every step.
+struct Told<'a> {
+    reporter: &'a Reporter,
+    say: &'a dyn Fn(&str),
+    order: Vec<String>,
+}
+
+impl Observer for Told<'_> {
+    fn begin(&mut self, step: &Step, attempt: u32) {
+        let what = if step.description.is_empty() { &step.command } else { &step.description };
+        (self.say)(&format!("{}: {what}", step.id));
+        let position = self.order.iter().position(|id| *id == step.id).map_or(0, |at| at as u64 + 1);
+        self.reporter.say(Report::Begin {
+            step: step.id.clone(),
+            what: what.clone(),
+            attempt,
+            position,
+            total: self.order.len() as u64,
+        });
+    }
+
+    fn end(&mut self, step: &Step, _attempt: u32, outcome: &Attempt) {
+        let (outcome, message) = match outcome {
+            Attempt::Skipped { fact } => ("skipped", format!("because of `{fact}`")),
+            Attempt::Succeeded(_) => ("done", String::new()),
+            Attempt::Failed { message, .. } => ("failed", message.clone()),
+        };
+        if !message.is_empty() {
+            (self.say)(&format!("{}: {outcome}: {message}", step.id));
+        }
+        self.reporter.say(Report::End { step: step.id.clone(), outcome: outcome.to_owned(), message });
+    }
+}

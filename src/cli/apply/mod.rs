@@ -1,0 +1,150 @@
+//! `replant apply`: executes a plan file or a reviewed run folder; run again, it goes on where it stopped.
+//!
+//! ```text
+//! plan.yaml --prepare, show, confirm--> .replant/runs/RUN --+
+//! run folder --nothing moved? nothing edited?--> copied ----+--> execute
+//! ```
+
+mod fresh;
+mod report;
+mod reviewed;
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal};
+
+use camino::{Utf8Path, Utf8PathBuf};
+
+use crate::controller::{CONTROLLER_SOCKET, Embedded, EmbeddedOptions};
+use crate::execute::{ApplyOptions, Injection, OnStart, RunReport};
+use crate::freeze::RunManifest;
+use crate::planner::Selection;
+use crate::progress::Display;
+
+use super::{Exit, Failure, Global};
+
+/// The arguments of `replant apply`.
+#[derive(Debug, clap::Args)]
+pub struct ApplyArgs {
+    /// A plan file (planned, shown, confirmed, applied) or a run folder made by `plan --out`
+    #[arg(value_name = "PLAN|FOLDER")]
+    target: Utf8PathBuf,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    selection: SelectionArgs,
+    /// Run a folder although its artifacts were edited after they were reviewed; journaled
+    #[arg(long)]
+    accept_edits: bool,
+    /// When a machine fails beyond its point of no return, roll it back all the same
+    #[arg(long)]
+    past_commit: bool,
+    /// Scripts at once
+    #[arg(long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Rehearse a fault: fail@, fail-once@, fail-undo@, repeat@, crash-before@, crash-after@, crash-recorded@ADDRESS
+    #[arg(long, value_name = "KIND@ADDRESS")]
+    inject: Vec<Injection>,
+}
+
+/// What `--machine`, `--exclude`, `--from` and `--redo` select.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct SelectionArgs {
+    /// Only these machines and what they share (globs; may be repeated)
+    #[arg(long, value_name = "GLOB")]
+    machine: Vec<String>,
+    /// Not these machines or tasks (globs; may be repeated)
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
+    /// Only these tasks and what depends on them (globs; may be repeated)
+    #[arg(long, value_name = "GLOB")]
+    from: Vec<String>,
+    /// Do these tasks again although they are done (globs; may be repeated)
+    #[arg(long, value_name = "GLOB")]
+    redo: Vec<String>,
+}
+
+impl SelectionArgs {
+    /// As the planner takes it.
+    pub fn selection(&self) -> Selection {
+        Selection {
+            machines: self.machine.clone(),
+            exclude: self.exclude.clone(),
+            from: self.from.clone(),
+            redo: self.redo.clone(),
+        }
+    }
+
+    /// Whether anything is selected at all.
+    fn is_everything(&self) -> bool {
+        [&self.machine, &self.exclude, &self.from, &self.redo].iter().all(|globs| globs.is_empty())
+    }
+}
+
+/// Runs the verb.
+pub fn run(args: &ApplyArgs, global: &Global) -> Result<Exit, Failure> {
+    if args.target.is_dir() {
+        if !args.selection.is_everything() {
+            let hint = "a run folder is applied as it was reviewed: select with `replant plan --out`";
+            return Err(Failure::with(Exit::Usage, hint));
+        }
+        return reviewed::run(args, global);
+    }
+    fresh::run(args, global)
+}
+
+/// Executes a frozen run with the controller beside it.
+fn execute(
+    args: &ApplyArgs,
+    global: &Global,
+    root: &Utf8Path,
+    manifest: RunManifest,
+    on_start: OnStart,
+    accepted_edits: BTreeMap<String, String>,
+) -> Result<Exit, Failure> {
+    let controller = Embedded::start(&EmbeddedOptions::loopback(root.join(".replant")))?;
+    let mut options = ApplyOptions::new(root.to_owned(), Utf8PathBuf::new(), manifest);
+    options.on_start = on_start;
+    options.injections.clone_from(&args.inject);
+    options.past_commit = args.past_commit;
+    options.jobs = args.jobs;
+    options.display = display(global);
+    options.command = std::env::args().collect::<Vec<_>>().join(" ");
+    options.accepted_edits = accepted_edits;
+    options.env = vec![(CONTROLLER_SOCKET.to_owned(), controller.socket().display().to_string())];
+    let report = crate::execute::apply(options).map_err(|error| Failure::with(Exit::from(&error), error))?;
+    drop(controller);
+    if !global.json {
+        report::show(&report);
+    }
+    Ok(exit_of(&report))
+}
+
+fn exit_of(report: &RunReport) -> Exit {
+    report.outcome.into()
+}
+
+/// The display that fits where the output goes.
+fn display(global: &Global) -> Display {
+    match (global.json, io::stderr().is_terminal()) {
+        (true, _) => Display::Json(Box::new(io::stdout())),
+        (false, true) => Display::Bars,
+        (false, false) => Display::Lines(Box::new(io::stdout())),
+    }
+}
+
+/// Asks whether to go on; somebody must be there to answer.
+fn confirmed(question: &str) -> Result<bool, Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(Failure::with(Exit::Usage, "nobody can be asked here: confirm with `--yes`"));
+    }
+    anstream::println!("{question} Only `yes` is a yes:");
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(answer.trim() == "yes")
+}
+
+/// Where the folder of a run is kept.
+fn run_folder(root: &Utf8Path, run: &str) -> Utf8PathBuf {
+    root.join(".replant/runs").join(run)
+}

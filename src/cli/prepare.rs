@@ -1,0 +1,56 @@
+//! From a plan file to everything that can be known before anything is done. Changes nothing.
+
+use camino::Utf8Path;
+
+use crate::assess;
+use crate::diagnostic::Diagnostics;
+use crate::inventory::{self, ResolvedPlan};
+use crate::journal::{JournalReader, Ledger};
+use crate::plan;
+use crate::planner::{self, Preview, Selected, Selection, TaskGraph};
+use crate::provider::Catalog;
+use crate::render::{ArtifactSet, NoSink, render};
+
+use super::Failure;
+
+/// A plan with all that follows from it.
+pub struct Prepared {
+    /// What is asked, with the facts bound.
+    pub plan: ResolvedPlan,
+    /// The providers.
+    pub catalog: Catalog,
+    /// Every artifact's path and digest.
+    pub artifacts: ArtifactSet,
+    /// What was done before.
+    pub ledger: Ledger,
+    /// Every task of the plan.
+    pub graph: TaskGraph,
+    /// The tasks that were selected.
+    pub selected: Selected,
+    /// What would happen to them.
+    pub preview: Preview,
+    /// What should be read, though it refuses nothing.
+    pub warnings: Diagnostics,
+}
+
+/// Loads, observes, assesses, renders and plans.
+pub fn prepare(path: &Utf8Path, selection: &Selection) -> Result<Prepared, Failure> {
+    let (plan, mut warnings) = plan::load(path)?;
+    let facts = inventory::observe(&plan)?;
+    let (plan, more) = inventory::resolve(plan, facts)?;
+    warnings.extend(more);
+    let catalog = Catalog::open(&plan.plan.root)?;
+    warnings.extend(assess::assess(&plan, &catalog));
+    if warnings.has_errors() {
+        return Err(warnings.into());
+    }
+    let artifacts = render(&plan, &catalog, &|_| true, &NoSink)?;
+    let graph = planner::draft(&plan, &catalog)?.bind(|path| artifacts.digest(path))?;
+    let ledger = match JournalReader::open(&plan.plan.root)? {
+        Some(reader) => reader.ledger()?,
+        None => Ledger::default(),
+    };
+    let selected = planner::select(&graph, selection, &ledger)?;
+    let preview = planner::preview(&selected, &ledger);
+    Ok(Prepared { plan, catalog, artifacts, ledger, graph, selected, preview, warnings })
+}

@@ -1,0 +1,221 @@
+//! Jobs, their tokens and their devices, in memory.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::pki::Fingerprint;
+use super::protocol::{Report, ReportEntry};
+
+/// Longest name of a machine.
+const MAX_NAME: usize = 63;
+/// Reports that one job may send: more is not an agent at work.
+const MAX_REPORTS: u64 = 200_000;
+
+/// Why a request is refused. What the agent is told is less than what is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JobError {
+    /// The machine's name is no name.
+    #[error(
+        "a machine's name is made of letters, digits, `.`, `_` and `-`, begins with a letter or digit and has {MAX_NAME} characters at most"
+    )]
+    Name,
+    /// The token is unknown: never issued, used up, or of a job that has ended.
+    #[error("the token is unknown")]
+    UnknownToken,
+    /// The token is too old.
+    #[error("the token has expired")]
+    ExpiredToken,
+    /// No certificate was shown.
+    #[error("no client certificate was shown")]
+    NoCertificate,
+    /// The certificate opens another device's job, or none.
+    #[error("the client certificate does not open this device")]
+    OtherDevice,
+    /// Reports are missing between those we know and these.
+    #[error("report {got} came when {expected} was due")]
+    Gap {
+        /// The number that came.
+        got: u64,
+        /// The number that was due.
+        expected: u64,
+    },
+    /// The job has sent more than any job does.
+    #[error("the job has sent too many reports")]
+    TooMany,
+}
+
+/// A job as its maker gets it.
+pub struct NewJob {
+    /// The device.
+    pub device: String,
+    /// The token, in clear for the only time.
+    pub token: String,
+    /// What the agent reports; ends when the job ends.
+    pub reports: mpsc::UnboundedReceiver<Report>,
+}
+
+struct Job {
+    sequence: String,
+    certificate: Option<Fingerprint>,
+    acknowledged: u64,
+    reports: mpsc::UnboundedSender<Report>,
+}
+
+struct Token {
+    device: String,
+    expires: Instant,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: HashMap<String, Job>,
+    /// By digest: a copy of our memory does not show tokens.
+    tokens: HashMap<[u8; 32], Token>,
+}
+
+/// Every job of a controller.
+#[derive(Default)]
+pub struct Jobs {
+    state: Mutex<State>,
+}
+
+impl Jobs {
+    /// A new job for a machine, with a token that is good for `life`.
+    pub fn create(&self, machine: &str, sequence: String, life: Duration) -> Result<NewJob, JobError> {
+        let named = machine.len() <= MAX_NAME
+            && machine.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && machine.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        if !named {
+            return Err(JobError::Name);
+        }
+        let device = format!("{machine}-{}", random_hex::<4>());
+        let token = random_hex::<32>();
+        let (sender, reports) = mpsc::unbounded_channel();
+        let mut state = self.lock();
+        state.tokens.insert(digest(&token), Token { device: device.clone(), expires: Instant::now() + life });
+        state.jobs.insert(device.clone(), Job { sequence, certificate: None, acknowledged: 0, reports: sender });
+        Ok(NewJob { device, token, reports })
+    }
+
+    /// Ends a job: its token and its certificate open nothing any more.
+    pub fn end(&self, device: &str) {
+        let mut state = self.lock();
+        state.jobs.remove(device);
+        state.tokens.retain(|_, token| token.device != device);
+    }
+
+    /// Uses a token up. Returns the device that it opens.
+    pub fn redeem(&self, token: &str) -> Result<String, JobError> {
+        let mut state = self.lock();
+        let token = state.tokens.remove(&digest(token)).ok_or(JobError::UnknownToken)?;
+        if Instant::now() >= token.expires {
+            return Err(JobError::ExpiredToken);
+        }
+        Ok(token.device)
+    }
+
+    /// Binds a certificate to a device, and tells the job's maker.
+    pub fn enrolled(&self, device: &str, certificate: Fingerprint, report: Report) -> Result<(), JobError> {
+        let mut state = self.lock();
+        let job = state.jobs.get_mut(device).ok_or(JobError::UnknownToken)?;
+        job.certificate = Some(certificate);
+        // A maker that is gone ends the job; nobody misses the report then.
+        let _ = job.reports.send(report);
+        Ok(())
+    }
+
+    /// The sequence of a device, for whoever shows its certificate.
+    pub fn sequence(&self, device: &str, peer: Option<Fingerprint>) -> Result<String, JobError> {
+        let mut state = self.lock();
+        authorised(&mut state, device, peer).map(|job| job.sequence.clone())
+    }
+
+    /// Takes reports; those that are known already are dropped. Returns the last number known.
+    pub fn report(&self, device: &str, peer: Option<Fingerprint>, entries: Vec<ReportEntry>) -> Result<u64, JobError> {
+        let mut state = self.lock();
+        let job = authorised(&mut state, device, peer)?;
+        for entry in entries {
+            let expected = job.acknowledged + 1;
+            match entry.seq {
+                known if known < expected => continue,
+                next if next == expected => {}
+                got => return Err(JobError::Gap { got, expected }),
+            }
+            if expected > MAX_REPORTS {
+                return Err(JobError::TooMany);
+            }
+            let _ = job.reports.send(entry.report);
+            job.acknowledged = expected;
+        }
+        Ok(job.acknowledged)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An unknown device and a foreign certificate give the same answer.
+fn authorised<'a>(state: &'a mut State, device: &str, peer: Option<Fingerprint>) -> Result<&'a mut Job, JobError> {
+    let peer = peer.ok_or(JobError::NoCertificate)?;
+    state.jobs.get_mut(device).filter(|job| job.certificate == Some(peer)).ok_or(JobError::OtherDevice)
+}
+
+fn random_hex<const N: usize>() -> String {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes).expect("the system gives random bytes");
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn digest(token: &str) -> [u8; 32] {
+    *blake3::hash(token.as_bytes()).as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_work_once_and_not_for_ever() {
+        let jobs = Jobs::default();
+        let job = jobs.create("web01", "<x/>".into(), Duration::from_secs(60)).unwrap();
+        assert_eq!(jobs.redeem("guess"), Err(JobError::UnknownToken));
+        assert_eq!(jobs.redeem(&job.token).as_deref(), Ok(job.device.as_str()));
+        assert_eq!(jobs.redeem(&job.token), Err(JobError::UnknownToken));
+        let late = jobs.create("web01", "<x/>".into(), Duration::ZERO).unwrap();
+        assert_eq!(jobs.redeem(&late.token), Err(JobError::ExpiredToken));
+        let ended = jobs.create("web01", "<x/>".into(), Duration::from_secs(60)).unwrap();
+        jobs.end(&ended.device);
+        assert_eq!(jobs.redeem(&ended.token), Err(JobError::UnknownToken));
+    }
+
+    #[test]
+    fn names_are_checked() {
+        let jobs = Jobs::default();
+        for bad in ["", "../x", "a b", "a/b", "-a", "é", &"a".repeat(64)] {
+            assert_eq!(jobs.create(bad, String::new(), Duration::ZERO).err(), Some(JobError::Name), "{bad}");
+        }
+    }
+
+    #[test]
+    fn reports_are_counted_once_and_gaps_are_refused() {
+        let jobs = Jobs::default();
+        let mut job = jobs.create("web01", "<x/>".into(), Duration::from_secs(60)).unwrap();
+        let peer = Fingerprint::parse(&format!("sha256:{}", "ab".repeat(32)));
+        let note = |seq: u64| ReportEntry { seq, report: Report::Note { text: seq.to_string() } };
+        assert_eq!(jobs.report(&job.device, peer, vec![note(1)]), Err(JobError::OtherDevice));
+        jobs.enrolled(&job.device, peer.unwrap(), Report::Note { text: "hello".into() }).unwrap();
+        assert_eq!(jobs.report(&job.device, None, vec![note(1)]), Err(JobError::NoCertificate));
+        assert_eq!(jobs.report(&job.device, peer, vec![note(1), note(2)]), Ok(2));
+        assert_eq!(jobs.report(&job.device, peer, vec![note(2), note(3)]), Ok(3));
+        assert_eq!(jobs.report(&job.device, peer, vec![note(5)]), Err(JobError::Gap { got: 5, expected: 4 }));
+        let mut seen = Vec::new();
+        while let Ok(Report::Note { text }) = job.reports.try_recv() {
+            seen.push(text);
+        }
+        assert_eq!(seen, ["hello", "1", "2", "3"]);
+    }
+}

@@ -1,0 +1,241 @@
+//! The CA of a working directory, and the certificates that it issues: one for the controller, one for each device.
+
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose,
+};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// The name that the controller's certificate carries: what it is, not where it is.
+pub const SERVER_NAME: &str = "controller.replant";
+
+/// How long a controller's certificate is good; it is made anew for every run.
+const SERVER_LIFE: Duration = Duration::from_secs(30 * 86_400);
+/// How long a device's certificate is good; it is withdrawn when its job ends.
+const DEVICE_LIFE: Duration = Duration::from_secs(86_400);
+/// Clocks of machines that were off may be behind.
+const CLOCK_SLACK: Duration = Duration::from_secs(86_400);
+
+/// Why certificates cannot be made or read.
+#[derive(Debug, thiserror::Error)]
+pub enum PkiError {
+    /// A file cannot be read or written.
+    #[error("{path} cannot be read or written")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        error: io::Error,
+    },
+    /// Only one of the CA's two files is there.
+    #[error("{missing} is missing, and its other half is there: restore it, or remove both to make a new CA")]
+    Half {
+        /// The missing file.
+        missing: PathBuf,
+    },
+    /// A PEM file does not hold what it should.
+    #[error("{what} is not what it should be: {message}")]
+    Content {
+        /// Which.
+        what: String,
+        /// Why.
+        message: String,
+    },
+}
+
+/// SHA-256 of a certificate, written `sha256:HEX`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// Of a certificate.
+    pub fn of(certificate: &CertificateDer<'_>) -> Self {
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate.as_ref());
+        Self(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
+    }
+
+    /// From `sha256:HEX`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let hex = text.strip_prefix("sha256:")?;
+        if hex.len() != 64 || !hex.is_ascii() {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (index, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&hex[index * 2..index * 2 + 2], 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sha256:")?;
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The one cryptography provider of this program.
+pub fn crypto_provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// A certificate chain with its key.
+#[derive(Debug)]
+pub struct Identity {
+    /// The certificate, and what it was issued by.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// The key.
+    pub key: PrivateKeyDer<'static>,
+}
+
+/// A CA that can issue.
+pub struct Authority {
+    certificate: CertificateDer<'static>,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// Reads `ca.pem` and `ca.key` of the state folder; makes both if neither is there.
+    pub fn open(state: &Path) -> Result<Self, PkiError> {
+        let (certificate, key) = (state.join("ca.pem"), state.join("ca.key"));
+        match (certificate.exists(), key.exists()) {
+            (true, true) => {}
+            (false, false) => create(state, &certificate, &key)?,
+            (true, false) => return Err(PkiError::Half { missing: key }),
+            (false, true) => return Err(PkiError::Half { missing: certificate }),
+        }
+        Self::from_pem(&read(&certificate)?, &read(&key)?)
+    }
+
+    /// From the PEM texts of its certificate and its key.
+    pub fn from_pem(certificate: &str, key: &str) -> Result<Self, PkiError> {
+        let key = KeyPair::from_pem(key).map_err(content("the CA's key"))?;
+        let der = CertificateDer::from_pem_slice(certificate.as_bytes()).map_err(content("the CA's certificate"))?;
+        let issuer = Issuer::from_ca_cert_pem(certificate, key).map_err(content("the CA's certificate"))?;
+        Ok(Self { certificate: der, issuer })
+    }
+
+    /// Its certificate.
+    pub fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
+    /// The fingerprint that boot orders carry.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.certificate)
+    }
+
+    /// A fresh identity for the controller; its chain ends in the CA, which agents know by fingerprint only.
+    pub fn server_identity(&self) -> Result<Identity, PkiError> {
+        let key = KeyPair::generate().map_err(content("the controller's key"))?;
+        let mut params =
+            CertificateParams::new(vec![SERVER_NAME.to_owned()]).map_err(content("the controller's name"))?;
+        params.distinguished_name.push(DnType::CommonName, "replant controller");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        limit(&mut params, SERVER_LIFE);
+        let certificate = params.signed_by(&key, &self.issuer).map_err(content("the controller's certificate"))?;
+        let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(content("the controller's key"))?;
+        Ok(Identity { chain: vec![certificate.der().clone(), self.certificate.clone()], key })
+    }
+
+    /// A certificate for a device's own key. Of the request only the public key is taken: names, uses and life are ours.
+    pub fn device_certificate(&self, device: &str, csr: &str) -> Result<(String, Fingerprint), PkiError> {
+        let mut request = CertificateSigningRequestParams::from_pem(csr).map_err(content("the certificate request"))?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, device);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        limit(&mut params, DEVICE_LIFE);
+        request.params = params;
+        let certificate = request.signed_by(&self.issuer).map_err(content("the device's certificate"))?;
+        Ok((certificate.pem(), Fingerprint::of(certificate.der())))
+    }
+}
+
+fn limit(params: &mut CertificateParams, life: Duration) {
+    let now = SystemTime::now();
+    params.not_before = (now - CLOCK_SLACK).into();
+    params.not_after = (now + life).into();
+}
+
+fn create(state: &Path, certificate: &Path, key: &Path) -> Result<(), PkiError> {
+    fs::create_dir_all(state).map_err(|error| PkiError::Io { path: state.to_owned(), error })?;
+    let pair = KeyPair::generate().map_err(content("the CA's key"))?;
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "replant CA");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    let made = params.self_signed(&pair).map_err(content("the CA's certificate"))?;
+    // The key first: a certificate without key would look like a CA that has lost it.
+    write(key, 0o600, &pair.serialize_pem())?;
+    write(certificate, 0o644, &made.pem())
+}
+
+fn write(path: &Path, mode: u32, text: &str) -> Result<(), PkiError> {
+    let io = |error| PkiError::Io { path: path.to_owned(), error };
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(io)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)
+}
+
+fn read(path: &Path) -> Result<String, PkiError> {
+    fs::read_to_string(path).map_err(|error| PkiError::Io { path: path.to_owned(), error })
+}
+
+fn content<E: fmt::Display>(what: &'static str) -> impl FnOnce(E) -> PkiError {
+    move |error| PkiError::Content { what: what.to_owned(), message: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_ca_is_made_once_and_its_key_is_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Authority::open(folder.path()).unwrap();
+        let again = Authority::open(folder.path()).unwrap();
+        assert_eq!(first.fingerprint(), again.fingerprint());
+        assert_eq!(Fingerprint::parse(&first.fingerprint().to_string()), Some(first.fingerprint()));
+        let mode = fs::metadata(folder.path().join("ca.key")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        fs::remove_file(folder.path().join("ca.key")).unwrap();
+        assert!(matches!(Authority::open(folder.path()), Err(PkiError::Half { .. })));
+    }
+
+    #[test]
+    fn fingerprints_that_are_none_are_refused() {
+        for text in [
+            "",
+            "sha256:",
+            "sha256:zz",
+            &format!("sha1:{}", "0".repeat(64)),
+            &format!("sha256:{}", "g".repeat(64)),
+            &format!("sha256:{}", "é".repeat(32)),
+        ] {
+            assert_eq!(Fingerprint::parse(text), None, "{text}");
+        }
+    }
+}

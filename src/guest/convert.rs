@@ -1,0 +1,106 @@
+//! Every edit that a guest needs on the target, and their application.
+
+use serde::{Deserialize, Serialize};
+
+use super::linux::{bootloader, fstab, initramfs, network, tools};
+use super::{DeviceNames, Edit, FileChange, Guest, GuestTree, SkipList, SystemDisks, TreeError};
+
+/// A network adapter that keeps its name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinnedNic {
+    /// Its MAC address on the target.
+    pub mac: String,
+    /// Its name in the source.
+    pub name: String,
+}
+
+/// What is wanted of a conversion.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConvertOptions {
+    /// The target's storage drivers.
+    pub drivers: Vec<String>,
+    /// Whether the kernel's console shall be on the serial port.
+    pub serial_console: bool,
+    /// Adapters that keep their names.
+    pub nics: Vec<PinnedNic>,
+    /// Edits that are left out.
+    pub skip: SkipList,
+}
+
+/// What a guest needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conversion {
+    /// Changes, in the order in which they are applied.
+    pub changes: Vec<FileChange>,
+    /// What could not be converted and does not keep the guest from booting for certain.
+    pub warnings: Vec<String>,
+}
+
+/// Why a guest cannot be converted.
+#[derive(Debug, thiserror::Error)]
+pub enum ConvertError {
+    /// A file of the guest cannot be read or written.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// Its initramfs cannot be made to fit.
+    #[error(transparent)]
+    Initramfs(#[from] initramfs::InitramfsError),
+}
+
+impl Conversion {
+    /// Every edit, in order.
+    pub fn edits(&self) -> Vec<Edit> {
+        self.changes.iter().flat_map(|change| change.edits.clone()).collect()
+    }
+}
+
+/// What this tree needs; a tree that was converted before needs nothing. Changes nothing.
+pub fn plan(tree: &GuestTree, disks: &SystemDisks, options: &ConvertOptions) -> Result<Conversion, ConvertError> {
+    let names = DeviceNames::new(disks);
+    let skip = &options.skip;
+    let mut conversion = Conversion::default();
+    // What takes room comes first: if there is none, nothing has been changed yet.
+    if !skip.skips("initramfs") {
+        let drivers: Vec<&str> = options.drivers.iter().map(String::as_str).collect();
+        conversion.changes.extend(initramfs::plan(tree, &drivers, skip)?.changes);
+    }
+    if !skip.skips("fstab") {
+        for (path, editor) in [
+            ("/etc/fstab", fstab::fstab as fn(&[u8], &DeviceNames<'_>) -> fstab::Outcome),
+            ("/etc/crypttab", fstab::crypttab),
+        ] {
+            let Some(bytes) = tree.read(path)? else { continue };
+            let outcome = editor(&bytes, &names);
+            conversion.changes.extend(outcome.change);
+            conversion.warnings.extend(outcome.unresolved.into_iter().map(|line| {
+                format!("{path}: `{line}` names a device that no restored disk has, and is left as it is")
+            }));
+        }
+        let path = "/etc/initramfs-tools/conf.d/resume";
+        if !skip.skips("fstab.resume")
+            && let Some(bytes) = tree.read(path)?
+        {
+            conversion.changes.extend(fstab::resume(path, &bytes, &names));
+        }
+    }
+    if !skip.skips("bootloader") {
+        let wanted = bootloader::Wanted { names: &names, serial_console: options.serial_console, skip };
+        conversion.changes.extend(bootloader::plan(tree, &wanted)?);
+    }
+    if !skip.skips("network") {
+        conversion.changes.extend(network::plan(tree, &options.nics)?);
+    }
+    if !skip.skips("tools") {
+        conversion.changes.extend(tools::plan(tree)?);
+    }
+    Ok(conversion)
+}
+
+/// Applies a plan to the mounted guest; `told` hears of every file before it is written.
+pub fn apply(guest: &Guest, conversion: &Conversion, mut told: impl FnMut(&FileChange)) -> Result<(), ConvertError> {
+    for change in &conversion.changes {
+        told(change);
+        guest.tree.write(change)?;
+    }
+    Ok(())
+}

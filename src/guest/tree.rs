@@ -1,0 +1,267 @@
+//! A guest's directory tree below a mount point: symbolic links are followed as the guest would follow them, and never
+//! out of it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink};
+use std::path::{Component, Path, PathBuf};
+
+use super::edit::{Content, FileChange};
+
+/// Why a file of a guest cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum TreeError {
+    /// Reading or writing failed.
+    #[error("{doing} {path} in the guest failed")]
+    Io {
+        /// What was tried: `reading`, `writing`.
+        doing: &'static str,
+        /// The file, as the guest names it.
+        path: String,
+        /// What the system said.
+        #[source]
+        error: io::Error,
+    },
+    /// A chain of symbolic links does not end.
+    #[error("{path} in the guest is a symbolic link that never ends")]
+    LinkLoop {
+        /// The file, as the guest names it.
+        path: String,
+    },
+    /// The file system has no room for the change.
+    #[error(
+        "the file system of {path} has {free} bytes free, and the change needs {needed}: make room in the source, or leave the edit out with `guest.skip`"
+    )]
+    NoSpace {
+        /// The file, as the guest names it.
+        path: String,
+        /// Bytes free.
+        free: u64,
+        /// Bytes needed.
+        needed: u64,
+    },
+}
+
+/// The tree of a guest below a mount point.
+#[derive(Clone, Debug)]
+pub struct GuestTree {
+    root: PathBuf,
+}
+
+impl GuestTree {
+    /// The tree below `root`.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The mount point.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where `path` of the guest really lies. The last component need not exist.
+    pub fn resolve(&self, path: &str) -> Result<PathBuf, TreeError> {
+        let mut pending: Vec<std::ffi::OsString> = components(Path::new(path));
+        let mut at = PathBuf::new();
+        let mut links = 0;
+        while let Some(next) = pending.pop() {
+            if next == ".." {
+                at.pop();
+                continue;
+            }
+            let here = self.root.join(&at).join(&next);
+            match fs::read_link(&here) {
+                Ok(to) => {
+                    links += 1;
+                    if links > 40 {
+                        return Err(TreeError::LinkLoop { path: path.to_owned() });
+                    }
+                    if to.is_absolute() {
+                        at = PathBuf::new();
+                    }
+                    pending.extend(components(&to));
+                }
+                Err(_) => at.push(next),
+            }
+        }
+        Ok(self.root.join(at))
+    }
+
+    /// The file's content; `None` if there is no such file.
+    pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>, TreeError> {
+        match fs::read(self.resolve(path)?) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::IsADirectory => Ok(None),
+            Err(error) => Err(TreeError::Io { doing: "reading", path: path.to_owned(), error }),
+        }
+    }
+
+    /// Whether there is something of that name.
+    pub fn exists(&self, path: &str) -> Result<bool, TreeError> {
+        Ok(fs::symlink_metadata(self.resolve(path)?).is_ok())
+    }
+
+    /// The names in a folder, sorted; empty if there is no such folder.
+    pub fn list(&self, path: &str) -> Result<Vec<String>, TreeError> {
+        let Ok(entries) = fs::read_dir(self.resolve(path)?) else { return Ok(Vec::new()) };
+        let mut names: Vec<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// The text of a symbolic link; `None` if it is none.
+    pub fn link(&self, path: &str) -> Result<Option<String>, TreeError> {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let at = self.resolve(folder)?.join(name);
+        Ok(fs::read_link(at).ok().map(|to| to.to_string_lossy().into_owned()))
+    }
+
+    /// Writes a change durably: readers see the old file or the new one, with the old one's owner and mode.
+    pub fn write(&self, change: &FileChange) -> Result<(), TreeError> {
+        let io = |error| TreeError::Io { doing: "writing", path: change.path.clone(), error };
+        if let Content::Link(to) = &change.content {
+            let (folder, name) = change.path.rsplit_once('/').unwrap_or(("", &change.path));
+            let folder = self.resolve(folder)?;
+            fs::create_dir_all(&folder).map_err(io)?;
+            let fresh = folder.join(format!(".{name}.replant"));
+            let _ = fs::remove_file(&fresh);
+            symlink(to, &fresh).map_err(io)?;
+            fs::rename(&fresh, folder.join(name)).map_err(io)?;
+            return sync_folder(&folder).map_err(io);
+        }
+        let target = self.resolve(&change.path)?;
+        let old = fs::metadata(&target).ok();
+        let old_len = old.as_ref().map_or(0, fs::Metadata::len);
+        let (whole, addition) = match &change.content {
+            Content::Whole(bytes) => (bytes.len() as u64, bytes),
+            Content::Append { bytes, align } => (old_len.next_multiple_of(*align) + bytes.len() as u64, bytes),
+            Content::Link(_) => unreachable!("links are written above"),
+        };
+        let folder = target.parent().unwrap_or(&self.root);
+        fs::create_dir_all(folder).map_err(io)?;
+        let free = free_bytes(folder).map_err(io)?;
+        if free >= whole {
+            return self.replace(&target, old.as_ref(), &change.content).map_err(io);
+        }
+        match &change.content {
+            Content::Append { align, .. } if free > whole - old_len => {
+                append_in_place(&target, old_len, *align, addition).map_err(io)
+            }
+            Content::Append { .. } => {
+                Err(TreeError::NoSpace { path: change.path.clone(), free, needed: whole - old_len })
+            }
+            _ => Err(TreeError::NoSpace { path: change.path.clone(), free, needed: whole }),
+        }
+    }
+
+    fn replace(&self, target: &Path, old: Option<&fs::Metadata>, content: &Content) -> io::Result<()> {
+        let folder = target.parent().unwrap_or(&self.root);
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        let fresh = folder.join(format!(".{name}.replant"));
+        let mode = old.map_or(0o644, |old| old.permissions().mode() & 0o7777);
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+        match content {
+            Content::Whole(bytes) => file.write_all(bytes)?,
+            Content::Append { bytes, align } => {
+                let len = io::copy(&mut File::open(target)?, &mut file)?;
+                write_padded(&mut file, len, *align, bytes)?;
+            }
+            Content::Link(_) => unreachable!("links are not files"),
+        }
+        if let Some(old) = old {
+            chown(&fresh, Some(old.uid()), Some(old.gid()))?;
+        }
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+        file.sync_all()?;
+        fs::rename(&fresh, target)?;
+        sync_folder(folder)
+    }
+}
+
+/// The components of a path, last first; `..` is kept.
+fn components(path: &Path) -> Vec<std::ffi::OsString> {
+    path.components()
+        .rev()
+        .filter_map(|component| match component {
+            Component::Normal(name) => Some(name.to_owned()),
+            Component::ParentDir => Some("..".into()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn write_padded(file: &mut File, len: u64, align: u64, bytes: &[u8]) -> io::Result<()> {
+    let padding = len.next_multiple_of(align) - len;
+    file.write_all(&vec![0; padding as usize])?;
+    file.write_all(bytes)
+}
+
+/// When there is no room for a second copy. A failed append is cut off again.
+fn append_in_place(target: &Path, len: u64, align: u64, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).open(target)?;
+    file.seek(SeekFrom::Start(len))?;
+    let outcome = write_padded(&mut file, len, align, bytes).and_then(|()| file.sync_all());
+    if outcome.is_err() {
+        file.set_len(len)?;
+        file.sync_all()?;
+    }
+    outcome
+}
+
+fn free_bytes(folder: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(folder)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(path: &str, content: Content) -> FileChange {
+        FileChange { path: path.to_owned(), content, edits: Vec::new() }
+    }
+
+    #[test]
+    fn absolute_links_stay_inside() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = GuestTree::new(folder.path());
+        fs::create_dir_all(folder.path().join("usr/lib")).unwrap();
+        symlink("usr/lib", folder.path().join("lib")).unwrap();
+        symlink("/lib/../../../real", folder.path().join("usr/link")).unwrap();
+        symlink("/usr/loop", folder.path().join("usr/loop")).unwrap();
+        assert_eq!(tree.resolve("/lib/modules").unwrap(), folder.path().join("usr/lib/modules"));
+        assert_eq!(tree.resolve("/usr/link").unwrap(), folder.path().join("real"));
+        assert!(matches!(tree.resolve("/usr/loop"), Err(TreeError::LinkLoop { .. })));
+    }
+
+    #[test]
+    fn a_change_keeps_mode_and_pads_appends() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = GuestTree::new(folder.path());
+        let file = folder.path().join("initrd");
+        fs::write(&file, b"12345").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        tree.write(&change("/initrd", Content::Append { bytes: b"xy".to_vec(), align: 4 })).unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"12345\0\0\0xy");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+        tree.write(&change("/etc/new/file", Content::Whole(b"hello".to_vec()))).unwrap();
+        assert_eq!(tree.read("/etc/new/file").unwrap().unwrap(), b"hello");
+        tree.write(&change("/etc/unit", Content::Link("/dev/null".into()))).unwrap();
+        assert_eq!(tree.link("/etc/unit").unwrap().unwrap(), "/dev/null");
+        assert_eq!(fs::read_dir(folder.path().join("etc")).unwrap().count(), 2, "no temporary file is left");
+    }
+
+    #[test]
+    fn a_failed_append_leaves_the_old_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("initrd");
+        fs::write(&file, b"12345").unwrap();
+        append_in_place(&file, 5, 4, b"ab").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"12345\0\0\0ab");
+    }
+}

@@ -1,0 +1,130 @@
+//! Compression of a chunk: zstd at its fastest regular level, dropped when it does not pay.
+
+use serde::{Deserialize, Serialize};
+
+/// What a capture does with chunks before sealing them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// zstd where it pays.
+    #[default]
+    Zstd,
+    /// Stored as they are.
+    None,
+}
+
+/// How a stored chunk is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Codec {
+    /// As it is.
+    Raw,
+    /// One zstd frame.
+    Zstd,
+}
+
+impl Codec {
+    /// The byte that stands for it in a record.
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Self::Raw => 0,
+            Self::Zstd => 1,
+        }
+    }
+
+    /// Reads [`Self::code`].
+    pub(super) fn from_code(code: u8) -> Option<Self> {
+        match code {
+            0 => Some(Self::Raw),
+            1 => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+}
+
+/// The level whose speed keeps up with disks on a few cores; higher ones save little on disk images.
+const LEVEL: i32 = 1;
+
+/// One thread's compressor.
+pub(super) struct Encoder {
+    zstd: Option<zstd::bulk::Compressor<'static>>,
+    buffer: Vec<u8>,
+}
+
+impl Encoder {
+    /// For chunks of at most `chunk_size` bytes.
+    pub(super) fn new(compression: Compression, chunk_size: u32) -> std::io::Result<Self> {
+        let zstd = match compression {
+            Compression::Zstd => Some(zstd::bulk::Compressor::new(LEVEL)?),
+            Compression::None => None,
+        };
+        Ok(Self { zstd, buffer: vec![0; zstd::zstd_safe::compress_bound(chunk_size as usize)] })
+    }
+
+    /// Encodes a chunk; pays means: at least a sixteenth smaller.
+    pub(super) fn encode<'a>(&'a mut self, content: &'a [u8]) -> std::io::Result<(Codec, &'a [u8])> {
+        let Some(zstd) = &mut self.zstd else { return Ok((Codec::Raw, content)) };
+        let len = zstd.compress_to_buffer(content, &mut self.buffer[..])?;
+        Ok(match len + content.len() / 16 <= content.len() {
+            true => (Codec::Zstd, &self.buffer[..len]),
+            false => (Codec::Raw, content),
+        })
+    }
+}
+
+/// One thread's decompressor.
+pub(super) struct Decoder {
+    zstd: zstd::bulk::Decompressor<'static>,
+}
+
+impl Decoder {
+    /// A decompressor.
+    pub(super) fn new() -> std::io::Result<Self> {
+        Ok(Self { zstd: zstd::bulk::Decompressor::new()? })
+    }
+
+    /// Decodes into exactly `out`; `false` if the bytes are not the encoding of so many.
+    pub(super) fn decode(&mut self, codec: Codec, encoded: &[u8], out: &mut [u8]) -> bool {
+        match codec {
+            Codec::Raw if encoded.len() == out.len() => {
+                out.copy_from_slice(encoded);
+                true
+            }
+            Codec::Raw => false,
+            Codec::Zstd => {
+                let len = out.len();
+                self.zstd.decompress_to_buffer(encoded, out).is_ok_and(|decoded| decoded == len)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_shrink_is_kept_as_it_is() {
+        let mut encoder = Encoder::new(Compression::Zstd, 4096).unwrap();
+        let noise: Vec<u8> = blake3::Hasher::new().finalize_xof().take_bytes(4096);
+        assert_eq!(encoder.encode(&noise).unwrap().0, Codec::Raw);
+        let text = vec![b'a'; 4096];
+        let (codec, encoded) = encoder.encode(&text).unwrap();
+        assert_eq!(codec, Codec::Zstd);
+        let mut out = vec![0; 4096];
+        assert!(Decoder::new().unwrap().decode(codec, encoded, &mut out));
+        assert_eq!(out, text);
+        assert!(!Decoder::new().unwrap().decode(codec, encoded, &mut [0; 4095]));
+    }
+
+    trait TakeBytes {
+        fn take_bytes(self, len: usize) -> Vec<u8>;
+    }
+
+    impl TakeBytes for blake3::OutputReader {
+        fn take_bytes(mut self, len: usize) -> Vec<u8> {
+            let mut bytes = vec![0; len];
+            self.fill(&mut bytes);
+            bytes
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! Deploy: an image becomes a disk again. Chunks are decoded side by side and written in disk order; the first MiB is
+//! kept back until everything else is durable, so that a half-written disk never boots.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::catalog::{ChunkReader, Place};
+use super::chunk::{ChunkDigest, DiskDigest, DiskHasher, chunk_len, is_zero};
+use super::control::Control;
+use super::error::{ImageError, Result};
+use super::fan::fan;
+use super::format::{DiskWriter, ImageFormat, Qcow2Disk, open_target};
+use super::manifest::{ImageId, Manifest};
+use super::map::{Frame, MapEntry, MapReader};
+use super::marker::{Deployed, Deploying, Markers};
+use super::name::DiskName;
+use super::store::Store;
+use crate::device;
+use crate::units::ByteCount;
+
+/// What to deploy.
+#[derive(Clone, Debug)]
+pub struct DeployRequest {
+    /// Whose disk.
+    pub disk: DiskName,
+    /// Which image of it; `None` takes that of the newest sealed set, else the newest.
+    pub image: Option<ImageId>,
+    /// An existing disk file or block device.
+    pub target: PathBuf,
+    /// The target's format.
+    pub format: ImageFormat,
+    /// Read back what was written and compare.
+    pub read_back: bool,
+}
+
+/// What a deploy did.
+#[derive(Clone, Debug)]
+pub struct DeployReport {
+    /// The image.
+    pub id: ImageId,
+    /// The digest of what the target holds now.
+    pub digest: DiskDigest,
+    /// Bytes of the logical disk.
+    pub size: u64,
+    /// Bytes of data written by this run.
+    pub written: u64,
+    /// Whether it was deployed already, so that nothing was done.
+    pub present: bool,
+}
+
+/// Where a deploy stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeployState {
+    /// The target holds the image.
+    Complete,
+    /// A deploy was begun, or the target holds another image.
+    Partial,
+    /// Nothing was deployed there.
+    Absent,
+}
+
+/// Whether `request` is fulfilled.
+pub fn deploy_state(store: &Store, request: &DeployRequest) -> Result<DeployState> {
+    let markers = Markers::of(&request.target);
+    if !request.target.exists() {
+        return Ok(DeployState::Absent);
+    }
+    if markers.deploying()?.is_some() {
+        return Ok(DeployState::Partial);
+    }
+    Ok(match markers.deployed()? {
+        None => DeployState::Absent,
+        Some(marker) if marker.image == store.chosen(&request.disk, request.image)?.id => DeployState::Complete,
+        Some(_) => DeployState::Partial,
+    })
+}
+
+/// Makes the target an empty disk of the same size again, not deployed.
+pub fn undo(disk: &DiskName, target: &Path, format: ImageFormat) -> Result<()> {
+    let run = || {
+        let markers = Markers::of(target);
+        markers.remove_deployed()?;
+        if target.exists() {
+            empty(target, format)?;
+        }
+        markers.remove_deploying()
+    };
+    run().map_err(ImageError::of("undo the deploy of", disk))
+}
+
+fn empty(target: &Path, format: ImageFormat) -> Result<()> {
+    match format {
+        ImageFormat::Qcow2 => {
+            let size = open_target(target, format)?.size();
+            Qcow2Disk::create(target, size)
+        }
+        ImageFormat::Raw if target.is_file() => {
+            let disk = device::open_exclusive(target).map_err(ImageError::file("opening", target))?;
+            device::size(&disk)
+                .and_then(|size| disk.set_len(0).and_then(|()| disk.set_len(size)))
+                .and_then(|()| disk.sync_all())
+                .map_err(ImageError::target("emptying", target))
+        }
+        ImageFormat::Raw => {
+            let disk = open_target(target, format)?;
+            let size = disk.size();
+            disk.zero(0, size).and_then(|()| disk.flush()).map_err(ImageError::target("emptying", target))
+        }
+    }
+}
+
+/// Deploys an image. Run again after any interruption, it goes on where it stopped.
+pub fn deploy(store: &Store, request: &DeployRequest, control: &Control<'_>) -> Result<DeployReport> {
+    run(store, request, control).map_err(ImageError::of("deploy", &request.disk))
+}
+
+fn run(store: &Store, request: &DeployRequest, control: &Control<'_>) -> Result<DeployReport> {
+    let _lease = store.lease(&format!("deploy {}", request.disk))?;
+    let manifest = store.chosen(&request.disk, request.image)?;
+    let path = &request.target;
+    let markers = Markers::of(path);
+    let deploying = markers.deploying()?;
+    let digest = store.believed_digest(&manifest)?;
+    if deploying.is_none() && markers.deployed()?.is_some_and(|marker| marker.image == manifest.id) && path.exists() {
+        return Ok(DeployReport { id: manifest.id, digest, size: manifest.size, written: 0, present: true });
+    }
+    let begun = deploying.filter(|marker| marker.image == manifest.id);
+    let torn = request.format == ImageFormat::Qcow2 && markers.deploying()?.is_some_and(|marker| !marker.reserved);
+    if torn && path.exists() {
+        // Killed while the tables were written: they cannot be trusted, and nothing else is there yet.
+        empty(path, request.format)?;
+    }
+    let target = open_target(path, request.format)?;
+    if target.size() < manifest.size {
+        return Err(ImageError::TargetTooSmall { path: path.clone(), target: target.size(), image: manifest.size });
+    }
+    let head = Restore::head_chunks(&manifest);
+    let mark = |next_chunk, reserved| markers.set_deploying(&Deploying { image: manifest.id, next_chunk, reserved });
+    let restore = Restore { store, manifest: &manifest, target: &*target, path, control };
+    let next_chunk = match begun {
+        Some(marker) if marker.reserved => marker.next_chunk.max(head),
+        _ => {
+            mark(head, false)?;
+            markers.remove_deployed()?;
+            restore.prepare()?;
+            mark(head, true)?;
+            head
+        }
+    };
+    let save = |next_chunk| mark(next_chunk, true);
+    let written = restore.run(next_chunk, &save)?;
+    if request.read_back {
+        restore.read_back()?;
+    }
+    drop(target);
+    markers.set_deployed(&Deployed {
+        image: manifest.id,
+        machine: manifest.machine.clone(),
+        disk: manifest.disk.clone(),
+        digest: digest.to_string(),
+        size: manifest.size,
+    })?;
+    Ok(DeployReport { id: manifest.id, digest, size: manifest.size, written, present: false })
+}
+
+impl Store {
+    /// The image that is meant when none, or one, is named.
+    pub(super) fn chosen(&self, disk: &DiskName, image: Option<ImageId>) -> Result<Manifest> {
+        if let Some(id) = image {
+            return self.manifest(disk, id);
+        }
+        let sealed = super::set::newest_set(self, disk.machine())?
+            .and_then(|set| set.disks.into_iter().find(|member| member.disk == disk.disk()));
+        match sealed {
+            Some(member) => self.manifest(disk, member.image),
+            None => self.newest(disk),
+        }
+    }
+
+    /// The digest that the manifest promises.
+    pub(super) fn believed_digest(&self, manifest: &Manifest) -> Result<DiskDigest> {
+        self.digest(manifest).ok_or_else(|| {
+            let path = manifest.name().map_or_else(|_| self.images(), |name| self.manifest_path(&name, manifest.id));
+            ImageError::damaged(&path, "its digest does not authenticate")
+        })
+    }
+}
+
+/// Writes an image to a disk; also what `export` does.
+pub(super) struct Restore<'a> {
+    pub(super) store: &'a Store,
+    pub(super) manifest: &'a Manifest,
+    pub(super) target: &'a dyn DiskWriter,
+    pub(super) path: &'a Path,
+    pub(super) control: &'a Control<'a>,
+}
+
+/// A step of the map with the chunk that it begins at.
+#[derive(Clone, Copy)]
+struct Step {
+    chunk: u64,
+    entry: MapEntry,
+}
+
+/// A step's bytes; none for zeros.
+type Decoded = (Step, Option<Vec<u8>>);
+
+/// Decoded bytes in flight.
+const WINDOW_BYTES: u64 = 64 << 20;
+/// Bytes of the disk between two records of how far it is.
+const SAVE_EVERY: u64 = 512 << 20;
+const SAVE_AFTER: Duration = Duration::from_secs(5);
+/// Kept back until the end.
+const HEAD: u64 = 1 << 20;
+
+impl Restore<'_> {
+    /// Chunks that hold the first MiB.
+    pub(super) fn head_chunks(manifest: &Manifest) -> u64 {
+        HEAD.div_ceil(manifest.chunk_size.into()).min(manifest.data_chunks + manifest.zero_chunks)
+    }
+
+    /// Empties the head and what lies behind the image on a larger target, and gives everything its place where the
+    /// format keeps tables. Afterwards the target is durable so far.
+    pub(super) fn prepare(&self) -> Result<()> {
+        let Manifest { size, .. } = *self.manifest;
+        self.zero(size, self.target.size() - size)?;
+        let head_chunks = Self::head_chunks(self.manifest);
+        if !self.target.keeps_tables() {
+            self.zero(0, self.offset(head_chunks))?;
+            return self.flush();
+        }
+        self.steps(
+            Some,
+            |_, step| Ok(step),
+            |step| {
+                let (start, end) = (self.offset(step.chunk), self.offset(step.chunk + step.entry.chunks()));
+                match step.entry {
+                    MapEntry::Zeros(_) => self.zero(start, end - start),
+                    MapEntry::Chunk(_) => {
+                        self.target.reserve(start, end - start).map_err(ImageError::target("preparing", self.path))?;
+                        match step.chunk < head_chunks {
+                            // What was there before must not boot, and clearing it later would change the tables.
+                            true => self.write(step, Some(&vec![0; (end - start) as usize])).map(drop),
+                            false => Ok(()),
+                        }
+                    }
+                }
+            },
+        )?;
+        self.flush()
+    }
+
+    /// Writes everything from `next_chunk` on, then the head; returns bytes of data written.
+    pub(super) fn run(&self, next_chunk: u64, save: &dyn Fn(u64) -> Result<()>) -> Result<u64> {
+        let head_chunks = Self::head_chunks(self.manifest);
+        let (mut head, mut written) = (Vec::new(), 0);
+        let (mut saved, mut last, mut reached) = (next_chunk, Instant::now(), next_chunk);
+        let outcome = self.steps(
+            |step| match step.chunk < head_chunks {
+                true => {
+                    head.push(step);
+                    None
+                }
+                false => skip_to(step, next_chunk),
+            },
+            |reader, step| self.decode(reader, step),
+            |(step, bytes)| {
+                written += self.write(step, bytes.as_deref())?;
+                reached = step.chunk + step.entry.chunks();
+                self.control.tick(self.offset(reached), self.manifest.size);
+                if self.offset(reached) - self.offset(saved) >= SAVE_EVERY || last.elapsed() >= SAVE_AFTER {
+                    self.flush()?;
+                    save(reached)?;
+                    (saved, last) = (reached, Instant::now());
+                }
+                Ok(())
+            },
+        );
+        if let Err(error) = outcome {
+            // Keep what is written, if that is possible, but report the error that stopped us.
+            let _ = self.flush().and_then(|()| save(reached));
+            return Err(error);
+        }
+        self.flush()?;
+        save(self.manifest.data_chunks + self.manifest.zero_chunks)?;
+        let mut reader = ChunkReader::new(self.store)?;
+        for step in head {
+            let (step, bytes) = self.decode(&mut reader, step)?;
+            written += self.write(step, bytes.as_deref())?;
+        }
+        self.flush()?;
+        Ok(written)
+    }
+
+    /// Streams the map through `select` to threads and on to `sink`, and proves that the map makes the digest that the
+    /// manifest promises.
+    fn steps<R: Send>(
+        &self,
+        mut select: impl FnMut(Step) -> Option<Step> + Send,
+        work: impl Fn(&mut ChunkReader<'_>, Step) -> Result<R> + Sync,
+        sink: impl FnMut(R) -> Result<()>,
+    ) -> Result<()> {
+        let Manifest { id, size, chunk_size, .. } = *self.manifest;
+        let path = self.store.map_path(&self.manifest.name()?, id);
+        let mut frames = MapReader::open(&path, id.bytes(), self.store.keys.map(&id.bytes()))?;
+        let mut hasher = Some(DiskHasher::new(size, chunk_size));
+        let (mut chunk, total) = (0u64, self.manifest.data_chunks + self.manifest.zero_chunks);
+        let promised = self.store.believed_digest(self.manifest)?;
+        let (mut entries, mut stopped) = (Vec::new().into_iter(), false);
+        let wrong = |what: &str| ImageError::damaged(&path, what);
+        let next = || loop {
+            if self.control.stopped() {
+                stopped = true;
+                return Ok(None);
+            }
+            if let Some(entry) = entries.next() {
+                let step = Step { chunk, entry };
+                chunk = chunk.saturating_add(entry.chunks());
+                let Some(hasher) = hasher.as_mut().filter(|_| chunk <= total) else {
+                    return Err(wrong("it lists more chunks than the disk has"));
+                };
+                match entry {
+                    MapEntry::Zeros(count) => hasher.zeros(count),
+                    MapEntry::Chunk(digest) => hasher.chunk(&digest),
+                }
+                match select(step) {
+                    Some(step) => return Ok(Some(step)),
+                    None => continue,
+                }
+            }
+            match frames.next()? {
+                Frame::Entries(more) => entries = more.into_iter(),
+                Frame::Torn => return Err(wrong("it ends before its end mark")),
+                Frame::End(end) => {
+                    let computed = hasher.take().map(DiskHasher::finish);
+                    return match end.digest == promised
+                        && computed == Some(promised)
+                        && chunk == total
+                        && end.size == size
+                    {
+                        true => Ok(None),
+                        false => Err(wrong("it does not make the digest that the manifest promises")),
+                    };
+                }
+            }
+        };
+        let window = (WINDOW_BYTES / u64::from(chunk_size)).max(4) as usize;
+        fan(self.control.thread_count(), window, next, || ChunkReader::new(self.store), work, sink)?;
+        match stopped {
+            true => Err(ImageError::Stopped { done: ByteCount(self.offset(chunk)), total: ByteCount(size) }),
+            false => Ok(()),
+        }
+    }
+
+    fn decode(&self, reader: &mut ChunkReader<'_>, step: Step) -> Result<Decoded> {
+        let MapEntry::Chunk(digest) = step.entry else { return Ok((step, None)) };
+        let len = chunk_len(self.manifest.size, self.manifest.chunk_size, step.chunk);
+        self.control.pace(len as u64);
+        let mut bytes = vec![0; len];
+        reader.read(&digest, self.place(step.chunk), &mut bytes)?;
+        Ok((step, Some(bytes)))
+    }
+
+    fn place(&self, chunk: u64) -> Place {
+        Place { chunk, chunk_size: self.manifest.chunk_size }
+    }
+
+    fn offset(&self, chunk: u64) -> u64 {
+        chunk.saturating_mul(self.manifest.chunk_size.into()).min(self.manifest.size)
+    }
+
+    fn write(&self, step: Step, bytes: Option<&[u8]>) -> Result<u64> {
+        let start = self.offset(step.chunk);
+        match bytes {
+            Some(bytes) => {
+                self.target.write_at(bytes, start).map_err(ImageError::target("writing", self.path))?;
+                Ok(bytes.len() as u64)
+            }
+            None => self.zero(start, self.offset(step.chunk + step.entry.chunks()) - start).map(|()| 0),
+        }
+    }
+
+    fn zero(&self, offset: u64, len: u64) -> Result<()> {
+        match len {
+            0 => Ok(()),
+            len => self.target.zero(offset, len).map_err(ImageError::target("writing", self.path)),
+        }
+    }
+
+    fn flush(&self) -> Result<()> {
+        self.target.flush().map_err(ImageError::target("flushing", self.path))
+    }
+
+    /// Reads the target and compares it with the map's digests.
+    pub(super) fn read_back(&self) -> Result<()> {
+        let differs = |offset| ImageError::ReadBack { path: self.path.to_owned(), offset };
+        let read = |buffer: &mut Vec<u8>, chunk: u64| {
+            buffer.resize(chunk_len(self.manifest.size, self.manifest.chunk_size, chunk), 0);
+            self.target.read_back(buffer, self.offset(chunk)).map_err(ImageError::target("reading back", self.path))
+        };
+        self.steps(
+            Some,
+            |_, step| {
+                let mut buffer = Vec::new();
+                for chunk in step.chunk..step.chunk + step.entry.chunks() {
+                    read(&mut buffer, chunk)?;
+                    let same = match step.entry {
+                        MapEntry::Zeros(_) => is_zero(&buffer),
+                        MapEntry::Chunk(digest) => ChunkDigest::of(&buffer) == digest,
+                    };
+                    if !same {
+                        return Err(differs(self.offset(chunk)));
+                    }
+                }
+                Ok(())
+            },
+            Ok,
+        )
+    }
+}
+
+/// The part of a step that lies at or after chunk `from`.
+fn skip_to(step: Step, from: u64) -> Option<Step> {
+    let end = step.chunk + step.entry.chunks();
+    match (step.entry, step.chunk >= from) {
+        (_, true) => Some(step),
+        (MapEntry::Zeros(_), false) if end > from => Some(Step { chunk: from, entry: MapEntry::Zeros(end - from) }),
+        _ => None,
+    }
+}

@@ -1,0 +1,27 @@
+//! Which ranges of a disk are in use: partition tables and file-system allocation maps, read without mounting.
+//!
+//! ```text
+//! disk -> partition table -> partitions -> (LVM2 -> logical volumes ->) file system -> allocated blocks
+//! ```
+//!
+//! Boot areas, partition tables and metadata are always in use. What is not recognised, is not clean, or is laid out
+//! in a way that is not understood is used whole, and the report says why: this module never guesses that data
+//! may be left out. It only reads.
+
+mod btrfs;
+mod bytes;
+mod disk;
+mod ext;
+mod fat;
+mod lvm;
+mod map;
+mod ntfs;
+mod partition;
+mod ranges;
+mod swap;
+mod xfs;
+
+pub use bytes::ReadAt;
+pub use disk::UsedDisk;
+pub use map::{Content, Region, UsedMap, used_map};
+pub use ranges::Ranges;

@@ -1,0 +1,10 @@
+//! Looking at source disks: one stat and a small read each, so that thousands take a second.
+
+mod boot;
+mod disk;
+mod identity;
+mod observe;
+mod qcow2;
+
+pub use disk::{ProbeError, probe_disk};
+pub use observe::observe;

@@ -1,0 +1,130 @@
+//! The database file: its tables, its version, and how it is opened.
+//!
+//! | table | holds |
+//! |---|---|
+//! | `event` | the truth: one row per record, `body` is the event as JSON, `chain` is a hash over the chain of the row before and this row |
+//! | `head` | one row: number and chain of the last event, and the sum over `task_state` |
+//! | `task_state` | a cache: the last word on each task; rebuilt from `event` when its sum is wrong |
+//! | `run` | one row per run, for `status` and `rollback`; what `run-opened` and `run-closed` say |
+//! | `holder`, `lease` | who works on what; `holder.epoch` is the fencing epoch |
+//! | `rate`, `duration` | how fast past work was |
+//!
+//! `PRAGMA user_version` is the format's version. Readers accept every version up to their own; a newer one is refused.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use camino::{Utf8Path, Utf8PathBuf};
+use rusqlite::{Connection, OpenFlags};
+
+use super::error::JournalError;
+
+/// The format that this version writes.
+pub const FORMAT: i64 = 1;
+
+/// Marks the file as ours (`application_id`): `rplt`.
+const APPLICATION: i64 = 0x7270_6c74;
+
+const TABLES: &str = "
+CREATE TABLE event (
+    seq INTEGER PRIMARY KEY, time INTEGER NOT NULL, run TEXT NOT NULL, epoch INTEGER NOT NULL,
+    body TEXT NOT NULL, chain BLOB NOT NULL
+) STRICT;
+CREATE TABLE head (
+    one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL, chain BLOB NOT NULL, state_sum BLOB NOT NULL
+) STRICT;
+INSERT INTO head VALUES (1, 0, zeroblob(16), zeroblob(16));
+CREATE TABLE task_state (
+    id INTEGER PRIMARY KEY, task TEXT NOT NULL UNIQUE, status TEXT NOT NULL, key TEXT NOT NULL, run TEXT NOT NULL,
+    attempt INTEGER NOT NULL, seq INTEGER NOT NULL, message TEXT, outputs TEXT NOT NULL, begun_in TEXT NOT NULL
+) STRICT;
+CREATE TABLE run (
+    run TEXT PRIMARY KEY, opened INTEGER NOT NULL, closed INTEGER, epoch INTEGER NOT NULL, body TEXT NOT NULL,
+    outcome TEXT, summary TEXT
+) STRICT;
+CREATE TABLE holder (
+    epoch INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL, heartbeat INTEGER NOT NULL,
+    fenced INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE TABLE lease (scope TEXT PRIMARY KEY, epoch INTEGER NOT NULL) STRICT;
+CREATE TABLE rate (kind TEXT PRIMARY KEY, bytes_per_second REAL NOT NULL, samples INTEGER NOT NULL) STRICT;
+CREATE TABLE duration (pattern TEXT PRIMARY KEY, seconds REAL NOT NULL, samples INTEGER NOT NULL) STRICT;
+";
+
+/// Where the journal of a plan root lies.
+pub fn journal_path(root: &Utf8Path) -> Utf8PathBuf {
+    root.join(".replant").join("state.db")
+}
+
+/// Turns a database error into ours, saying what was attempted.
+pub(super) fn failed<'a>(path: &'a Utf8Path, doing: &'static str) -> impl Fn(rusqlite::Error) -> JournalError + 'a {
+    move |error| match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DatabaseCorrupt) => {
+            JournalError::Damaged { path: path.to_owned(), what: format!("{error} while {doing}") }
+        }
+        Some(rusqlite::ErrorCode::NotADatabase) => {
+            JournalError::Damaged { path: path.to_owned(), what: "its first bytes are not a database's".into() }
+        }
+        _ => JournalError::Database { path: path.to_owned(), doing, error: Arc::new(error) },
+    }
+}
+
+/// Opens for writing, making folder and file where they are missing.
+pub(super) fn open_writer(root: &Utf8Path) -> Result<(Connection, Utf8PathBuf), JournalError> {
+    let path = journal_path(root);
+    let folder = path.parent().unwrap_or(root);
+    fs::create_dir_all(folder)
+        .map_err(|error| JournalError::Folder { path: folder.to_owned(), error: Arc::new(error) })?;
+    let fail = failed(&path, "opening it");
+    let mut connection = Connection::open(&path).map_err(&fail)?;
+    connection.busy_timeout(Duration::from_secs(30)).map_err(&fail)?;
+    connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;").map_err(&fail)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    let making = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).map_err(&fail)?;
+    if is_empty(&making).map_err(&fail)? {
+        making.execute_batch(TABLES).map_err(&fail)?;
+        making.pragma_update(None, "application_id", APPLICATION).map_err(&fail)?;
+        making.pragma_update(None, "user_version", FORMAT).map_err(&fail)?;
+    }
+    making.commit().map_err(&fail)?;
+    check_version(&connection, &path)?;
+    Ok((connection, path.clone()))
+}
+
+/// Opens for reading; `None` if there is no journal yet. Takes no lock that would hold up a writer.
+pub(super) fn open_reader(root: &Utf8Path) -> Result<Option<(Connection, Utf8PathBuf)>, JournalError> {
+    let path = journal_path(root);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let fail = failed(&path, "opening it to read");
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(&path, flags).map_err(&fail)?;
+    connection.busy_timeout(Duration::from_secs(30)).map_err(&fail)?;
+    if is_empty(&connection).map_err(&fail)? {
+        // Made, but the process died before its first commit.
+        return Ok(None);
+    }
+    check_version(&connection, &path)?;
+    Ok(Some((connection, path.clone())))
+}
+
+fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
+    let objects: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok(objects == 0 && version == 0)
+}
+
+fn check_version(connection: &Connection, path: &Utf8Path) -> Result<(), JournalError> {
+    let read = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let fail = failed(path, "reading its version");
+    if read("application_id").map_err(&fail)? != APPLICATION {
+        return Err(JournalError::Foreign { path: path.to_owned() });
+    }
+    let found = read("user_version").map_err(&fail)?;
+    if !(1..=FORMAT).contains(&found) {
+        return Err(JournalError::Newer { path: path.to_owned(), found, known: FORMAT });
+    }
+    Ok(())
+}

@@ -1,0 +1,1 @@
+//! The journal as a whole: what is acknowledged is there, and damage is seen.

@@ -1,0 +1,491 @@
+//! What tasks and edges each phase adds to the graph.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use crate::address::Address;
+use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::inventory::{DiskFacts, ResolvedMachine, ResolvedPlan};
+use crate::plan::{Allocation, Compression, Convert, DiskFormat, Encryption, EndState, HostName, Machine, SecretRef};
+use crate::provider::{Catalog, Provider, artifact_path, file_stem, host_folder};
+
+use super::check::{PlannerError, verify};
+use super::graph::TaskGraph;
+use super::order::{Ordering, cycle_diagnostics};
+use super::task::{Key, Phase, Reversal, ScriptCall, Task, TaskLimits};
+
+/// Tasks in order, before the digests of what was rendered are in their keys.
+#[derive(Debug)]
+pub struct Draft {
+    tasks: Vec<Task>,
+    sides: Vec<Sides>,
+}
+
+/// What belongs to a task only until its key is complete.
+#[derive(Debug, Default)]
+struct Sides {
+    /// Artifacts whose digests go into the key: name of the input, path.
+    digests: Vec<(&'static str, String)>,
+    /// Tasks whose keys go into the key.
+    upstream: Vec<(&'static str, Vec<Address>)>,
+    /// The disk that the task writes.
+    writes: Option<String>,
+}
+
+/// Makes the tasks of a plan and puts them in order.
+///
+/// # Errors
+/// Machines and waves that wait for each other, and names that would share a folder.
+pub fn draft(plan: &ResolvedPlan, catalog: &Catalog) -> Result<Draft, Diagnostics> {
+    let mut builder = Builder::new(plan, catalog);
+    builder.folders()?;
+    for index in 0..plan.plan.machines.len() {
+        builder.machine(index);
+    }
+    builder.finish()
+}
+
+impl Draft {
+    /// Puts the digests of rendered artifacts and the keys of earlier tasks into each key; `digest` gives an
+    /// artifact's by its path.
+    pub fn bind<'a>(self, digest: impl Fn(&str) -> Option<&'a str>) -> Result<TaskGraph, PlannerError> {
+        verify(&self.tasks, |number| self.sides[number].writes.as_deref())?;
+        let mut bound: Vec<Task> = Vec::with_capacity(self.tasks.len());
+        let mut key_digests: HashMap<Address, blake3::Hash> = HashMap::with_capacity(self.tasks.len());
+        for (mut task, sides) in self.tasks.into_iter().zip(self.sides) {
+            for (input, path) in sides.digests {
+                let Some(value) = digest(&path) else {
+                    return Err(PlannerError::NoScript { address: task.address, script: path });
+                };
+                task.key.insert(input.to_owned(), short(value));
+            }
+            for (input, addresses) in sides.upstream {
+                let mut hasher = blake3::Hasher::new();
+                for address in &addresses {
+                    hasher.update(key_digests[address].as_bytes());
+                }
+                task.key.insert(input.to_owned(), short(&format!("blake3:{}", hasher.finalize().to_hex())));
+            }
+            key_digests.insert(task.address.clone(), digest_of(&task.key));
+            bound.push(task);
+        }
+        Ok(TaskGraph::from_ordered(bound))
+    }
+}
+
+/// Enough of a digest to tell inputs apart, and short enough to read.
+fn short(digest: &str) -> String {
+    digest.chars().take("blake3:".len() + 32).collect()
+}
+
+fn digest_of(key: &Key) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    for (name, value) in key {
+        for text in [name, value] {
+            hasher.update(&(text.len() as u64).to_le_bytes());
+            hasher.update(text.as_bytes());
+        }
+    }
+    hasher.finalize()
+}
+
+struct Builder<'a> {
+    plan: &'a ResolvedPlan,
+    catalog: &'a Catalog,
+    number: HashMap<&'a str, usize>,
+    tasks: Vec<Task>,
+    sides: Vec<Sides>,
+    machine_of: Vec<Option<usize>>,
+    /// Of each machine: its first task and the one after which it is done.
+    first: Vec<usize>,
+    last: Vec<usize>,
+    host_agents: BTreeMap<&'a HostName, Address>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(plan: &'a ResolvedPlan, catalog: &'a Catalog) -> Self {
+        let names = plan.plan.machines.iter().map(|machine| machine.name.value.0.as_ref());
+        let number: HashMap<&str, usize> = names.zip(0..).collect();
+        let expected = plan.plan.machines.len() * 8;
+        let (tasks, sides, machine_of) =
+            (Vec::with_capacity(expected), Vec::with_capacity(expected), Vec::with_capacity(expected));
+        let (first, last, host_agents) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Self { plan, catalog, number, tasks, sides, machine_of, first, last, host_agents }
+    }
+
+    /// A machine called as a host's folder would overwrite its artifacts.
+    fn folders(&self) -> Result<(), Diagnostics> {
+        let mut found = Diagnostics::new();
+        for host in self.plan.plan.hosts.values() {
+            let folder = host_folder(&host.name.value.0);
+            if let Some(machine) = self.number.get(folder.as_str()) {
+                let name = &self.plan.plan.machines[*machine].name;
+                let message = format!("machine `{folder}` is called as the folder of host `{}`", host.name.value);
+                let diagnostic = Diagnostic::error("planner.folder-taken", message).at(name.span.clone(), "");
+                found.push(diagnostic.help("give the machine or the host another name"));
+            }
+        }
+        if found.has_errors() { Err(found) } else { Ok(()) }
+    }
+
+    fn push(&mut self, task: Task, sides: Sides, machine: Option<usize>) -> Address {
+        let address = task.address.clone();
+        self.tasks.push(task);
+        self.sides.push(sides);
+        self.machine_of.push(machine);
+        address
+    }
+
+    /// The task that builds a host's agent, made when the first machine needs it.
+    fn host_agent(&mut self, host: &'a HostName) -> Address {
+        if let Some(address) = self.host_agents.get(host) {
+            return address.clone();
+        }
+        let folder = host_folder(&host.0);
+        let script = artifact_path(&folder, "agent", "sh");
+        let task = Task {
+            address: Address::within(&format!("host:{host}"), "agent"),
+            phase: Phase::Host,
+            what: "build the agent's kernel and initramfs, unless they are cached".into(),
+            command: ScriptCall { script: script.clone(), item: None },
+            key: Key::new(),
+            reversal: Reversal::KeepsResult { why: "a cache that all machines share".into() },
+            bytes: None,
+            throughput: None,
+            limits: limits(60, Some(20), 1),
+            budgets: vec![format!("host:{host}")],
+            depends_on: Vec::new(),
+        };
+        let sides = Sides { digests: vec![("script", script)], ..Sides::default() };
+        let address = self.push(task, sides, None);
+        self.host_agents.insert(host, address.clone());
+        address
+    }
+
+    fn machine(&mut self, index: usize) {
+        let (machine, facts) = (&self.plan.plan.machines[index], &self.plan.machines[index]);
+        let host = &machine.target.host.value;
+        let needs_agent = machine.guest.convert == Convert::Auto || machine.post_deploy.action == EndState::Agent;
+        let agent = needs_agent.then(|| self.host_agent(host));
+        let provider = self.catalog.get(&self.plan.plan.hosts[host].provider.value);
+        let make = Make { plan: self.plan, machine, facts, provider };
+
+        self.first.push(self.tasks.len());
+        let (task, sides) = make.validate();
+        let validate = self.push(task, sides, Some(index));
+        let mut captures = Vec::new();
+        for disk in &facts.disks {
+            let (task, sides) = make.capture(disk, &validate);
+            captures.push(self.push(task, sides, Some(index)));
+        }
+        let (task, sides) = make.seal(&captures);
+        let sealed = self.push(task, sides, Some(index));
+        let (task, sides) = make.create(&validate);
+        let created = self.push(task, sides, Some(index));
+        let mut deployed = Vec::new();
+        for (disk, capture) in facts.disks.iter().zip(&captures) {
+            let (task, sides) = make.deploy(disk, capture, &sealed, &created);
+            deployed.push(self.push(task, sides, Some(index)));
+        }
+        if machine.guest.convert == Convert::Auto {
+            let (task, sides) = make.guest(&deployed, agent.as_ref());
+            deployed = vec![self.push(task, sides, Some(index))];
+        }
+        let extra = agent.filter(|_| machine.post_deploy.action == EndState::Agent);
+        let (task, sides) = make.post_deploy(&deployed, extra);
+        self.last.push(self.tasks.len());
+        self.push(task, sides, Some(index));
+        let (task, sides) = make.cleanup();
+        self.push(task, sides, Some(index));
+    }
+
+    fn finish(mut self) -> Result<Draft, Diagnostics> {
+        for (index, machine) in self.plan.plan.machines.iter().enumerate() {
+            let before = machine.after.iter().filter_map(|name| self.number.get(name.value.0.as_ref()));
+            let before: Vec<Address> = before.map(|m| self.tasks[self.last[*m]].address.clone()).collect();
+            self.tasks[self.first[index]].depends_on.extend(before);
+        }
+        let by_address: HashMap<&Address, usize> =
+            self.tasks.iter().enumerate().map(|(number, task)| (&task.address, number)).collect();
+        let edges = self.tasks.iter().map(|task| task.depends_on.len() + 1).sum();
+        let mut ordering = Ordering::new(self.tasks.len(), edges);
+        for (number, task) in self.tasks.iter().enumerate() {
+            for dependency in &task.depends_on {
+                ordering.edge(by_address[dependency], number);
+            }
+            if task.phase == Phase::Cleanup {
+                // Not a dependency, for it runs when others have failed; but it stands at the machine's end.
+                ordering.edge(number - 1, number);
+            }
+        }
+        ordering.waves(&self.plan.plan, &self.number, &self.first, &self.last);
+        drop(by_address);
+        let order = match ordering.sort() {
+            Ok(order) => order,
+            Err(cycle) => return Err(cycle_diagnostics(&self.plan.plan, &cycle, &|task| self.machine_of[task])),
+        };
+        drop(ordering);
+        let mut tasks: Vec<Option<(Task, Sides)>> = self.tasks.into_iter().zip(self.sides).map(Some).collect();
+        let take = |number: usize| tasks[number].take().expect("an order names each task once");
+        let (tasks, sides) = order.into_iter().map(take).unzip();
+        Ok(Draft { tasks, sides })
+    }
+}
+
+/// Makes the tasks of one machine.
+struct Make<'a> {
+    plan: &'a ResolvedPlan,
+    machine: &'a Machine,
+    facts: &'a ResolvedMachine,
+    provider: Option<&'a Provider>,
+}
+
+impl Make<'_> {
+    fn name(&self) -> &str {
+        &self.machine.name.value.0
+    }
+
+    fn path(&self, id: &str, extension: &str) -> String {
+        artifact_path(&file_stem(self.name()), id, extension)
+    }
+
+    /// A task without inputs or dependencies.
+    fn task(&self, address: &str, phase: Phase, what: String, script: &str, item: Option<String>) -> Task {
+        Task {
+            address: Address::within(self.name(), address),
+            phase,
+            what,
+            command: ScriptCall { script: self.path(script, "sh"), item },
+            key: Key::new(),
+            reversal: Reversal::Nothing,
+            bytes: None,
+            throughput: None,
+            limits: TaskLimits::default(),
+            budgets: Vec::new(),
+            depends_on: Vec::new(),
+        }
+    }
+
+    fn template(&self, id: &str) -> String {
+        let provider = self.provider;
+        let specs = provider.map(|provider| provider.manifest.artifacts.machine.as_slice()).unwrap_or_default();
+        let spec = specs.iter().find(|spec| spec.id == id && spec.extension() == "sh");
+        let digest = spec.zip(provider).and_then(|(spec, provider)| provider.template_digest(&spec.template));
+        short(digest.unwrap_or_default())
+    }
+
+    fn host_budget(&self) -> String {
+        format!("host:{}", self.machine.target.host.value)
+    }
+
+    fn common(&self) -> (&'static str, String) {
+        ("settings", self.path("common-init", "sh"))
+    }
+
+    fn validate(&self) -> (Task, Sides) {
+        let disks = count(self.facts.disks.len(), "source disk");
+        let what = format!("look again at {disks} and the host's tools");
+        let mut task = self.task("validate", Phase::Validate, what, "validate", None);
+        task.limits = limits(10, None, 1);
+        for disk in &self.facts.disks {
+            task.key.insert(disk.index.to_string(), disk.identity.clone());
+        }
+        let script = task.command.script.clone();
+        (task, Sides { digests: vec![("script", script), self.common()], ..Sides::default() })
+    }
+
+    fn capture(&self, disk: &DiskFacts, validate: &Address) -> (Task, Sides) {
+        let id = disk.index.to_string();
+        let format = format_name(disk.format);
+        let what = format!("capture {id} ({}, {format}) of {}", disk.size, disk.path);
+        let mut task = self.task(&format!("capture/{id}"), Phase::Capture, what, "capture", Some(id.clone()));
+        task.key = Key::from([
+            ("source".into(), disk.path.to_string()),
+            ("format".into(), format.into()),
+            ("identity".into(), disk.identity.clone()),
+            ("store".into(), self.plan.plan.store.path.to_string()),
+            ("encryption".into(), encryption(&self.plan.plan.store.encryption)),
+            ("compression".into(), compression(self.machine.capture.compression).into()),
+            ("template".into(), self.template("capture")),
+        ]);
+        let why = "a finished image is of value; remove it with `replant image rm`";
+        task.reversal = Reversal::KeepsResult { why: why.into() };
+        task.bytes = Some(disk.allocated.0.min(disk.size.0));
+        task.throughput = Some("capture".into());
+        task.limits = limits(0, Some(10), 2);
+        task.budgets = vec!["store".into()];
+        task.depends_on = vec![validate.clone()];
+        let store = &self.plan.plan.store.path;
+        (task, Sides { writes: Some(format!("image {}/{id} in {store}", self.name())), ..Sides::default() })
+    }
+
+    fn seal(&self, captures: &[Address]) -> (Task, Sides) {
+        let what = match captures.len() {
+            1 => "seal the image".to_owned(),
+            disks => format!("seal the images of {disks} disks as one set"),
+        };
+        let mut task = self.task("capture", Phase::Capture, what, "capture", Some("seal".into()));
+        task.key.insert("template".into(), self.template("capture"));
+        let why = "a sealed image is of value; remove it with `replant image rm`";
+        task.reversal = Reversal::KeepsResult { why: why.into() };
+        task.limits = limits(30, None, 2);
+        task.depends_on = captures.to_vec();
+        (task, Sides { upstream: vec![("images", captures.to_vec())], ..Sides::default() })
+    }
+
+    fn create(&self, validate: &Address) -> (Task, Sides) {
+        let target = &self.machine.target;
+        let what = format!(
+            "make VM `{}` on {}: {}, {}, {}, {}",
+            target.vm_name.escape_debug(),
+            target.host.value,
+            self.facts.memory,
+            count(self.facts.cpus as usize, "CPU"),
+            format!("{:?}", self.facts.firmware).to_uppercase(),
+            count(
+                self.facts.disks.len(),
+                &format!("{} {} disk", allocation(target.allocation), format_name(target.disk_format))
+            ),
+        );
+        let mut task = self.task("create", Phase::Create, what, "create-vm", None);
+        task.key = Key::from([
+            ("memory".into(), self.facts.memory.to_string()),
+            ("cpus".into(), self.facts.cpus.to_string()),
+            ("firmware".into(), format!("{:?}", self.facts.firmware).to_lowercase()),
+        ]);
+        for disk in &self.facts.disks {
+            task.key.insert(disk.index.to_string(), self.layout(disk));
+        }
+        task.reversal = Reversal::Undo;
+        task.limits = limits(60, None, 1);
+        task.budgets = vec![self.host_budget()];
+        task.depends_on = vec![validate.clone()];
+        let digests = vec![
+            ("script", task.command.script.clone()),
+            ("start-script", self.path("start", "sh")),
+            ("description", self.path("vm", "json")),
+            self.common(),
+        ];
+        let digests = digests.into_iter().filter(|(_, path)| self.renders(path)).collect();
+        (task, Sides { digests, ..Sides::default() })
+    }
+
+    /// Whether the provider makes that artifact.
+    fn renders(&self, path: &str) -> bool {
+        let specs = self.provider.map(|provider| provider.manifest.artifacts.machine.as_slice()).unwrap_or_default();
+        specs.iter().any(|spec| self.path(&spec.id, spec.extension()) == path)
+    }
+
+    fn layout(&self, disk: &DiskFacts) -> String {
+        let target = &self.machine.target;
+        format!("{} {} {}", allocation(target.allocation), format_name(target.disk_format), disk.size.0)
+    }
+
+    fn deploy(&self, disk: &DiskFacts, capture: &Address, sealed: &Address, created: &Address) -> (Task, Sides) {
+        let id = disk.index.to_string();
+        let target = &self.machine.target;
+        let what = format!("restore {id} ({}) to {id}.{} of the VM", disk.size, format_name(target.disk_format));
+        let mut task = self.task(&format!("deploy/{id}"), Phase::Deploy, what, "deploy-vm", Some(id.clone()));
+        task.key = Key::from([
+            ("vm".into(), format!("{} on {}", target.vm_name, target.host.value)),
+            ("disk".into(), self.layout(disk)),
+            ("template".into(), self.template("deploy-vm")),
+        ]);
+        task.reversal = Reversal::Undo;
+        task.bytes = Some(disk.allocated.0.min(disk.size.0));
+        task.throughput = Some("deploy".into());
+        task.limits = limits(0, Some(10), 2);
+        task.budgets = vec!["store".into(), self.host_budget()];
+        task.depends_on = vec![sealed.clone(), created.clone()];
+        let writes = Some(format!("{id} of VM `{}` on {}", target.vm_name, target.host.value));
+        (task, Sides { upstream: vec![("image", vec![capture.clone()])], writes, ..Sides::default() })
+    }
+
+    fn guest(&self, deployed: &[Address], agent: Option<&Address>) -> (Task, Sides) {
+        let provider = self.provider.map_or("?", |provider| provider.manifest.name.as_str());
+        let what = format!("convert the operating system for {provider}, in the agent, before its first boot");
+        let mut task = self.task("deploy/guest", Phase::Deploy, what, "deploy-vm", Some("guest".into()));
+        task.key.insert("template".into(), self.template("deploy-vm"));
+        task.reversal = Reversal::Undo;
+        task.limits = limits(90, Some(20), 1);
+        task.budgets = vec![self.host_budget()];
+        task.depends_on = deployed.iter().cloned().chain(agent.cloned()).collect();
+        let digests = vec![("sequence", self.path("deploy-vm", "xml"))];
+        (task, Sides { digests, upstream: vec![("disks", deployed.to_vec())], ..Sides::default() })
+    }
+
+    fn post_deploy(&self, deployed: &[Address], agent: Option<Address>) -> (Task, Sides) {
+        let post = &self.machine.post_deploy;
+        let network = &self.machine.target.network.value;
+        let wait = post.wait_for.as_ref().filter(|_| post.action == EndState::Start);
+        let wait = wait.map(|text| format!(" and wait for {text:?}")).unwrap_or_default();
+        let what = match post.action {
+            EndState::Start => format!("prove that the source is off, connect to `{network}`, start{wait}"),
+            EndState::Stop => format!("prove that the source is off, connect to `{network}`, leave it off"),
+            EndState::Agent => "leave the VM in the agent, not connected".to_owned(),
+        };
+        let mut task = self.task("post-deploy", Phase::PostDeploy, what, "post-deploy", None);
+        task.key.insert("action".into(), format!("{:?}", post.action).to_lowercase());
+        task.key.insert("network".into(), network.clone());
+        task.reversal = match post.action {
+            EndState::Agent => Reversal::Undo,
+            _ => Reversal::PointOfNoReturn { why: "the VM takes the source's place on the network".into() },
+        };
+        task.limits = TaskLimits { timeout: Some(post.timeout + Duration::from_secs(900)), ..TaskLimits::default() };
+        task.budgets = vec![self.host_budget()];
+        task.depends_on = deployed.iter().cloned().chain(agent).collect();
+        let digests = vec![("script", task.command.script.clone())];
+        (task, Sides { digests, upstream: vec![("disks", deployed.to_vec())], ..Sides::default() })
+    }
+
+    fn cleanup(&self) -> (Task, Sides) {
+        let what = "after a failure: stop jobs, power off, undo what was made".to_owned();
+        let mut task = self.task("cleanup", Phase::Cleanup, what, "cleanup-vm", Some("stop".into()));
+        task.limits = limits(15, None, 1);
+        task.budgets = vec![self.host_budget()];
+        let digests = vec![("script", task.command.script.clone())];
+        (task, Sides { digests, ..Sides::default() })
+    }
+}
+
+/// Minutes of timeout (0: none) and of stall, and retries.
+fn limits(timeout: u64, stall: Option<u64>, retries: u32) -> TaskLimits {
+    let minutes = |minutes: u64| Duration::from_secs(minutes * 60);
+    let timeout = (timeout > 0).then(|| minutes(timeout));
+    TaskLimits { timeout, stall: stall.map(minutes), retries, ..TaskLimits::default() }
+}
+
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+fn format_name(format: DiskFormat) -> &'static str {
+    match format {
+        DiskFormat::Raw => "raw",
+        DiskFormat::Qcow2 => "qcow2",
+    }
+}
+
+fn allocation(allocation: Allocation) -> &'static str {
+    match allocation {
+        Allocation::Fixed => "fixed",
+        Allocation::Dynamic => "growing",
+    }
+}
+
+fn compression(compression: Compression) -> &'static str {
+    match compression {
+        Compression::Zstd => "zstd",
+        Compression::None => "none",
+    }
+}
+
+/// The cipher and where the key comes from; never the key.
+fn encryption(encryption: &Encryption) -> String {
+    match encryption {
+        Encryption::None => "none".into(),
+        Encryption::Aes256Gcm { key: SecretRef::Env(name) } => format!("aes-256-gcm, key from env {name}"),
+        Encryption::Aes256Gcm { key: SecretRef::File(path) } => format!("aes-256-gcm, key from file {path}"),
+        Encryption::Aes256Gcm { key: SecretRef::Command(_) } => "aes-256-gcm, key from a command".into(),
+    }
+}

@@ -1,0 +1,308 @@
+//! What templates see of a machine: a complete, typed set of values without any that may be absent.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::inventory::{ResolvedMachine, ResolvedPlan};
+use crate::plan::{
+    Allocation, Compression, Convert, DiskFormat, Encryption, EndState, Firmware, Host, Machine, Nic, SecretRef,
+};
+use crate::provider::{ArtifactSpec, Provider, ServiceMode, ToolSpec, file_stem};
+
+#[derive(Serialize)]
+struct MachineValues<'a> {
+    plan: PlanValues<'a>,
+    store: StoreValues<'a>,
+    machine: &'a str,
+    settings: &'a Map<String, Value>,
+    target: Map<String, Value>,
+    vm: VmValues<'a>,
+    network: &'a Value,
+    nics: Vec<NicValues<'a>>,
+    inventory_nics: Vec<NicValues<'a>>,
+    disks: Vec<DiskValues<'a>>,
+    capture: CaptureValues,
+    guest: GuestValues<'a>,
+    post: PostValues<'a>,
+    tools: Vec<ToolValues<'a>>,
+    files: BTreeMap<String, String>,
+    items: ItemValues,
+}
+
+#[derive(Serialize)]
+struct PlanValues<'a> {
+    name: &'a str,
+    root: &'a str,
+}
+
+#[derive(Serialize)]
+struct StoreValues<'a> {
+    path: &'a str,
+    encrypted: bool,
+    key: String,
+}
+
+#[derive(Serialize)]
+struct VmValues<'a> {
+    name: &'a str,
+    memory: u64,
+    memory_mib: u64,
+    agent_memory_mib: u64,
+    cpus: u32,
+    firmware: Firmware,
+    disk_format: DiskFormat,
+    allocation: Allocation,
+    network: &'a str,
+}
+
+#[derive(Serialize)]
+struct NicValues<'a> {
+    id: String,
+    mac: &'a str,
+    name: &'a str,
+}
+
+#[derive(Serialize)]
+struct DiskValues<'a> {
+    id: String,
+    file: String,
+    format: DiskFormat,
+    size: u64,
+    device: String,
+    source: SourceValues<'a>,
+}
+
+#[derive(Serialize)]
+struct SourceValues<'a> {
+    path: &'a str,
+    format: DiskFormat,
+    identity: &'a str,
+}
+
+#[derive(Serialize)]
+struct CaptureValues {
+    compression: Compression,
+    limited: bool,
+    limit: String,
+}
+
+#[derive(Serialize)]
+struct GuestValues<'a> {
+    converted: bool,
+    root: &'a str,
+    serial_console: bool,
+    skip: &'a [String],
+    drivers: &'a [String],
+    services: Vec<ServiceValues<'a>>,
+}
+
+#[derive(Serialize)]
+struct ServiceValues<'a> {
+    name: &'a str,
+    mode: &'a str,
+}
+
+#[derive(Serialize)]
+struct PostValues<'a> {
+    action: EndState,
+    waits: bool,
+    wait_for: &'a str,
+    timeout: String,
+}
+
+#[derive(Serialize)]
+struct ToolValues<'a> {
+    tool: &'a str,
+    package: &'a str,
+}
+
+/// The items of each script, in order, as its last line names them.
+#[derive(Serialize)]
+struct ItemValues {
+    validate: String,
+    capture: String,
+    create_vm: String,
+    deploy_vm: String,
+    cleanup_vm: String,
+}
+
+/// A host with what is the same for all of its machines.
+pub struct HostSide<'a> {
+    /// The host.
+    pub host: &'a Host,
+    /// Its provider.
+    pub provider: &'a Provider,
+    /// Its settings with all defaults.
+    pub settings: Map<String, Value>,
+}
+
+/// What the templates of a machine's artifacts see.
+pub fn machine_values(plan: &ResolvedPlan, machine: &Machine, facts: &ResolvedMachine, side: &HostSide<'_>) -> Value {
+    let manifest = &side.provider.manifest;
+    let null = &Value::Null;
+    let converted = machine.guest.convert == Convert::Auto;
+    let disks: Vec<DiskValues<'_>> = facts.disks.iter().map(|disk| disk_values(machine, disk, side)).collect();
+    let ids: Vec<&str> = disks.iter().map(|disk| disk.id.as_str()).collect();
+    let values = MachineValues {
+        plan: PlanValues { name: &plan.plan.name, root: plan.plan.root.as_str() },
+        store: store_values(plan),
+        machine: &machine.name.value.0,
+        settings: &side.settings,
+        target: side.provider.target_settings(&machine.target.settings),
+        vm: VmValues {
+            name: &machine.target.vm_name,
+            memory: facts.memory.0,
+            memory_mib: facts.memory.0.div_ceil(1 << 20),
+            agent_memory_mib: manifest.constants.agent_memory.0.0.div_ceil(1 << 20),
+            cpus: facts.cpus,
+            firmware: facts.firmware,
+            disk_format: machine.target.disk_format,
+            allocation: machine.target.allocation,
+            network: &machine.target.network.value,
+        },
+        network: side.provider.network(&side.settings, &machine.target.network.value).unwrap_or(null),
+        nics: boot_nic_last(&facts.nics),
+        inventory_nics: facts.nics.iter().enumerate().map(nic_values).collect(),
+        capture: CaptureValues {
+            compression: machine.capture.compression,
+            limited: machine.capture.limit.is_some(),
+            limit: machine.capture.limit.map(|rate| format!("{}Bps", rate.0)).unwrap_or_default(),
+        },
+        guest: GuestValues {
+            converted,
+            root: machine.guest.root.as_deref().unwrap_or_default(),
+            serial_console: machine.guest.serial_console,
+            skip: &machine.guest.skip,
+            drivers: &manifest.guest.drivers,
+            services: manifest.guest.services.iter().map(service_values).collect(),
+        },
+        post: PostValues {
+            action: machine.post_deploy.action,
+            waits: machine.post_deploy.wait_for.is_some(),
+            wait_for: machine.post_deploy.wait_for.as_deref().unwrap_or_default(),
+            timeout: format!("{}s", machine.post_deploy.timeout.as_secs()),
+        },
+        tools: manifest.tools.iter().map(tool_values).collect(),
+        files: files(&machine.name.value.0, &manifest.artifacts.machine),
+        items: ItemValues {
+            validate: join("tools", &ids, ""),
+            capture: join("", &ids, "seal"),
+            create_vm: join("folder", &ids, "description"),
+            deploy_vm: join("", &ids, if converted { "guest" } else { "" }),
+            cleanup_vm: "stop vm captures".to_owned(),
+        },
+        disks,
+    };
+    serde_json::to_value(values).expect("the values have text keys only")
+}
+
+/// What the templates of a host's artifacts see.
+pub fn host_values(plan: &ResolvedPlan, side: &HostSide<'_>) -> Value {
+    serde_json::json!({
+        "plan": { "name": &plan.plan.name, "root": plan.plan.root.as_str() },
+        "host": side.host.name.value.0.as_ref(),
+        "settings": &side.settings,
+        "tools": side.provider.manifest.tools.iter().map(tool_values).collect::<Vec<_>>(),
+    })
+}
+
+fn disk_values<'a>(machine: &Machine, disk: &'a crate::inventory::DiskFacts, side: &HostSide<'_>) -> DiskValues<'a> {
+    let format = machine.target.disk_format;
+    let extension = match format {
+        DiskFormat::Raw => "raw",
+        DiskFormat::Qcow2 => "qcow2",
+    };
+    DiskValues {
+        id: disk.index.to_string(),
+        file: format!("{}.{extension}", disk.index),
+        format,
+        size: disk.size.0,
+        device: format!("{}{}", side.provider.manifest.constants.disk_device, letters(disk.index.0)),
+        source: SourceValues { path: disk.path.as_str(), format: disk.format, identity: &disk.identity },
+    }
+}
+
+/// How the kernel counts disks: a to z, aa to zz and on.
+fn letters(index: u16) -> String {
+    let mut rest = u32::from(index) + 1;
+    let mut letters = Vec::new();
+    while rest > 0 {
+        rest -= 1;
+        letters.push(char::from(b'a' + u8::try_from(rest % 26).expect("below 26")));
+        rest /= 26;
+    }
+    letters.iter().rev().collect()
+}
+
+fn store_values(plan: &ResolvedPlan) -> StoreValues<'_> {
+    let (encrypted, key) = match &plan.plan.store.encryption {
+        Encryption::None => (false, String::new()),
+        Encryption::Aes256Gcm { key } => (true, reference(key)),
+    };
+    StoreValues { path: plan.plan.store.path.as_str(), encrypted, key }
+}
+
+/// A reference as `--key` takes it.
+fn reference(secret: &SecretRef) -> String {
+    match secret {
+        SecretRef::Env(name) => format!("env:{name}"),
+        SecretRef::File(path) => format!("file:{path}"),
+        SecretRef::Command(command) => format!("command:{command}"),
+    }
+}
+
+/// The first adapter is the one the machine boots from; a hypervisor is given it last.
+fn boot_nic_last(nics: &[Nic]) -> Vec<NicValues<'_>> {
+    let mut values: Vec<_> = nics.iter().enumerate().map(nic_values).collect();
+    if !values.is_empty() {
+        values.rotate_left(1);
+    }
+    values
+}
+
+fn nic_values((index, nic): (usize, &Nic)) -> NicValues<'_> {
+    NicValues { id: format!("nic{index}"), mac: &nic.mac, name: nic.name.as_deref().unwrap_or_default() }
+}
+
+fn service_values(service: &ServiceMode) -> ServiceValues<'_> {
+    ServiceValues { name: &service.name, mode: &service.mode }
+}
+
+fn tool_values(tool: &ToolSpec) -> ToolValues<'_> {
+    ToolValues { tool: &tool.tool, package: &tool.package }
+}
+
+/// The names of a machine's files: `create_vm` for a script, `deploy_vm_xml` for others.
+fn files(machine: &str, specs: &[ArtifactSpec]) -> BTreeMap<String, String> {
+    let named = |spec: &ArtifactSpec| {
+        let id = spec.id.replace('-', "_");
+        let key = if spec.extension() == "sh" { id } else { format!("{id}_{}", spec.extension()) };
+        (key, format!("{}_{}.{}", file_stem(machine), spec.id, spec.extension()))
+    };
+    specs.iter().map(named).collect()
+}
+
+fn join(first: &str, ids: &[&str], last: &str) -> String {
+    let words = std::iter::once(first).chain(ids.iter().copied()).chain(std::iter::once(last));
+    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn disks_are_lettered_as_the_kernel_does() {
+        assert_eq!([0, 25, 26, 701, 702].map(letters), ["a", "z", "aa", "zz", "aaa"]);
+    }
+
+    #[test]
+    fn the_boot_adapter_comes_last() {
+        let nic = |mac: &str| Nic { mac: mac.into(), name: None };
+        let nics = [nic("1"), nic("2"), nic("3")];
+        let order: Vec<_> = boot_nic_last(&nics).into_iter().map(|nic| (nic.id, nic.mac)).collect();
+        assert_eq!(order, [("nic1".into(), "2"), ("nic2".into(), "3"), ("nic0".into(), "1")]);
+    }
+}

@@ -1,0 +1,50 @@
+//! The machine protocol on `qmp.sock`: a line of JSON for a line of JSON.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+/// A conversation with a running VM.
+pub struct Qmp {
+    reader: BufReader<UnixStream>,
+}
+
+impl Qmp {
+    /// Connects and leaves negotiation.
+    pub fn connect(path: &Path) -> io::Result<Self> {
+        let stream = UnixStream::connect(path)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.set_write_timeout(Some(Duration::from_secs(10)))?;
+        let mut qmp = Self { reader: BufReader::new(stream) };
+        qmp.line()?;
+        qmp.execute("qmp_capabilities")?;
+        Ok(qmp)
+    }
+
+    /// Runs a command without arguments and returns its answer. Events in between are passed over.
+    pub fn execute(&mut self, command: &str) -> io::Result<Value> {
+        let mut text = json!({ "execute": command }).to_string();
+        text.push('\n');
+        self.reader.get_mut().write_all(text.as_bytes())?;
+        loop {
+            let answer = self.line()?;
+            if let Some(value) = answer.get("return") {
+                return Ok(value.clone());
+            }
+            if let Some(error) = answer.get("error") {
+                return Err(io::Error::other(format!("`{command}` failed: {error}")));
+            }
+        }
+    }
+
+    fn line(&mut self) -> io::Result<Value> {
+        let mut line = String::new();
+        if self.reader.read_line(&mut line)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        serde_json::from_str(&line).map_err(io::Error::other)
+    }
+}
