@@ -9,7 +9,7 @@ use super::table::PLAN;
 use super::text::TextRule;
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceText, Span, closest};
 use crate::plan::document::{Entry, Node, Place, Value, shortened};
-use crate::units::{ByteCount, ByteRate, Percent, human_duration, parse_duration};
+use crate::units::{ByteCount, ByteRate, Frequency, Percent, human_duration, parse_duration};
 
 /// Checks a whole file; every problem is added to `found`.
 pub(in crate::plan) fn check(source: &Arc<SourceText>, root: &Node, found: &mut Diagnostics) {
@@ -188,6 +188,14 @@ impl Checker<'_> {
             Amount::Rate(least) => {
                 ByteRate::parse(text).map(|rate| (rate.0 >= least, format!("must be {} at least", ByteRate(least))))
             }
+            Amount::Percent(least, most) => Percent::parse(text).map(|percent| {
+                let bounds = format!("must be from {} to {}", Percent(least), Percent(most));
+                ((least..=most).contains(&percent.0), bounds)
+            }),
+            Amount::Frequency(least, most) => Frequency::parse(text).map(|frequency| {
+                let bounds = format!("must be from {} to {}", Frequency(least), Frequency(most));
+                ((least..=most).contains(&frequency.0), bounds)
+            }),
         };
         match outcome {
             Ok((true, _)) => {}

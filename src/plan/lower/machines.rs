@@ -7,6 +7,7 @@ use std::time::Duration;
 use camino::Utf8Path;
 
 use super::access::{At, Layers};
+use super::capacity;
 use super::store::absolute;
 use super::unique::check_macs;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, Spanned, closest};
@@ -133,6 +134,7 @@ fn machine(at: At<'_>, context: &Context<'_>, found: &mut Diagnostics) -> Option
             .and_then(At::choice)
             .unwrap_or(OnFailure::Keep),
         after,
+        placement: capacity::placement(at.get("placement")),
         name,
     })
 }
@@ -167,6 +169,7 @@ fn inventory(machine: At<'_>) -> Inventory {
         cpus: declared.get("cpus").and_then(At::whole),
         firmware: declared.get("firmware").and_then(At::choice),
         nics: nics.collect(),
+        utilisation: capacity::utilisation(declared.get("utilisation")),
     }
 }
 
