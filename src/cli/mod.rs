@@ -6,7 +6,7 @@ mod exit;
 
 mod agent;
 mod apply;
-mod device;
+mod assess;
 mod graph;
 mod guest;
 mod image;
@@ -57,6 +57,8 @@ enum Verb {
     Init(init::InitArgs),
     /// Read a plan and report every mistake; touches nothing outside
     Validate(validate::ValidateArgs),
+    /// Size every machine, see whether the hosts have room, and propose where each should go
+    Assess(assess::AssessArgs),
     /// Print the JSON Schema (2020-12) of plan files
     Schema(schema::SchemaArgs),
     /// Preview everything that `apply` would do
@@ -81,8 +83,6 @@ enum Verb {
     Vm(vm::VmArgs),
     /// Look at a source again before it is touched
     Source(source::SourceArgs),
-    /// Devices: machines booted into the agent
-    Device(device::DeviceArgs),
 }
 
 /// Parses the command line, runs one verb and turns its outcome into an exit code.
@@ -92,6 +92,7 @@ pub fn main() -> ExitCode {
     let outcome = match &cli.verb {
         Verb::Init(args) => init::run(args, global),
         Verb::Validate(args) => validate::run(args, global),
+        Verb::Assess(args) => assess::run(args, global),
         Verb::Schema(args) => schema::run(args, global),
         Verb::Plan(args) => plan::run(args, global),
         Verb::Graph(args) => graph::run(args, global),
@@ -104,7 +105,6 @@ pub fn main() -> ExitCode {
         Verb::Guest(args) => guest::run(args, global),
         Verb::Vm(args) => vm::run(args, global),
         Verb::Source(args) => source::run(args, global),
-        Verb::Device(args) => device::run(args, global),
     };
     match outcome {
         Ok(exit) => exit.into(),

@@ -47,6 +47,10 @@ impl Catalog {
     /// Looks at the folders again: new packs, new index entries, packs that went away.
     pub(super) fn refresh(&mut self, root: &Path) -> Result<()> {
         let (packs, indexes) = (listed(&root.join("packs"), "pack")?, listed(&root.join("index"), "idx")?);
+        // Garbage collection may have taken packs away since the last look.
+        for state in &mut self.packs {
+            state.len = state.len.filter(|_| packs.contains(&state.id));
+        }
         let mut ids: Vec<PackId> = packs.union(&indexes).copied().collect();
         ids.sort();
         for id in ids {
@@ -273,7 +277,7 @@ impl Store {
     pub(super) fn recover(&self) -> Result<()> {
         let candidates: Vec<u32> = {
             let mut catalog = self.catalog.write().expect("no thread panics while it holds the catalog");
-            catalog.refresh(&self.root().to_owned())?;
+            catalog.refresh(self.root())?;
             (0..)
                 .zip(&catalog.packs)
                 .filter(|(_, pack)| pack.len.is_some_and(|len| len != pack.indexed_end))

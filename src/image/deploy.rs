@@ -15,6 +15,7 @@ use super::map::{Frame, MapEntry, MapReader};
 use super::marker::{Deployed, Deploying, Markers};
 use super::name::DiskName;
 use super::store::Store;
+use crate::device;
 use crate::units::ByteCount;
 
 /// What to deploy.
@@ -93,6 +94,13 @@ fn empty(target: &Path, format: ImageFormat) -> Result<()> {
             let size = open_target(target, format)?.size();
             Qcow2Disk::create(target, size)
         }
+        ImageFormat::Raw if target.is_file() => {
+            let disk = device::open_exclusive(target).map_err(ImageError::file("opening", target))?;
+            device::size(&disk)
+                .and_then(|size| disk.set_len(0).and_then(|()| disk.set_len(size)))
+                .and_then(|()| disk.sync_all())
+                .map_err(ImageError::target("emptying", target))
+        }
         ImageFormat::Raw => {
             let disk = open_target(target, format)?;
             let size = disk.size();
@@ -116,21 +124,30 @@ fn run(store: &Store, request: &DeployRequest, control: &Control<'_>) -> Result<
     if deploying.is_none() && markers.deployed()?.is_some_and(|marker| marker.image == manifest.id) && path.exists() {
         return Ok(DeployReport { id: manifest.id, digest, size: manifest.size, written: 0, present: true });
     }
+    let begun = deploying.filter(|marker| marker.image == manifest.id);
+    let torn = request.format == ImageFormat::Qcow2 && markers.deploying()?.is_some_and(|marker| !marker.reserved);
+    if torn && path.exists() {
+        // Killed while the tables were written: they cannot be trusted, and nothing else is there yet.
+        empty(path, request.format)?;
+    }
     let target = open_target(path, request.format)?;
     if target.size() < manifest.size {
         return Err(ImageError::TargetTooSmall { path: path.clone(), target: target.size(), image: manifest.size });
     }
     let head = Restore::head_chunks(&manifest);
-    let next_chunk = match deploying {
-        Some(marker) if marker.image == manifest.id => marker.next_chunk.max(head),
+    let mark = |next_chunk, reserved| markers.set_deploying(&Deploying { image: manifest.id, next_chunk, reserved });
+    let restore = Restore { store, manifest: &manifest, target: &*target, path, control };
+    let next_chunk = match begun {
+        Some(marker) if marker.reserved => marker.next_chunk.max(head),
         _ => {
-            markers.set_deploying(&Deploying { image: manifest.id, next_chunk: head })?;
+            mark(head, false)?;
             markers.remove_deployed()?;
+            restore.prepare()?;
+            mark(head, true)?;
             head
         }
     };
-    let restore = Restore { store, manifest: &manifest, target: &*target, path, control };
-    let save = |next_chunk| markers.set_deploying(&Deploying { image: manifest.id, next_chunk });
+    let save = |next_chunk| mark(next_chunk, true);
     let written = restore.run(next_chunk, &save)?;
     if request.read_back {
         restore.read_back()?;
@@ -202,15 +219,40 @@ impl Restore<'_> {
         HEAD.div_ceil(manifest.chunk_size.into()).min(manifest.data_chunks + manifest.zero_chunks)
     }
 
+    /// Empties the head and what lies behind the image on a larger target, and gives everything its place where the
+    /// format keeps tables. Afterwards the target is durable so far.
+    pub(super) fn prepare(&self) -> Result<()> {
+        let Manifest { size, .. } = *self.manifest;
+        self.zero(size, self.target.size() - size)?;
+        let head_chunks = Self::head_chunks(self.manifest);
+        if !self.target.keeps_tables() {
+            self.zero(0, self.offset(head_chunks))?;
+            return self.flush();
+        }
+        self.steps(
+            Some,
+            |_, step| Ok(step),
+            |step| {
+                let (start, end) = (self.offset(step.chunk), self.offset(step.chunk + step.entry.chunks()));
+                match step.entry {
+                    MapEntry::Zeros(_) => self.zero(start, end - start),
+                    MapEntry::Chunk(_) => {
+                        self.target.reserve(start, end - start).map_err(ImageError::target("preparing", self.path))?;
+                        match step.chunk < head_chunks {
+                            // What was there before must not boot, and clearing it later would change the tables.
+                            true => self.write(step, Some(&vec![0; (end - start) as usize])).map(drop),
+                            false => Ok(()),
+                        }
+                    }
+                }
+            },
+        )?;
+        self.flush()
+    }
+
     /// Writes everything from `next_chunk` on, then the head; returns bytes of data written.
     pub(super) fn run(&self, next_chunk: u64, save: &dyn Fn(u64) -> Result<()>) -> Result<u64> {
         let head_chunks = Self::head_chunks(self.manifest);
-        let head_len = (head_chunks * u64::from(self.manifest.chunk_size)).min(self.manifest.size);
-        if next_chunk == head_chunks {
-            self.zero(0, head_len)?;
-            // What lies behind the image on a larger target.
-            self.zero(self.manifest.size, self.target.size() - self.manifest.size)?;
-        }
         let (mut head, mut written) = (Vec::new(), 0);
         let (mut saved, mut last, mut reached) = (next_chunk, Instant::now(), next_chunk);
         let outcome = self.steps(

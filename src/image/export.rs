@@ -7,7 +7,7 @@ use super::control::Control;
 use super::deploy::Restore;
 use super::error::{ImageError, Result};
 use super::format::{ImageFormat, Qcow2Disk, open_target};
-use super::manifest::{ImageId, sync_folder};
+use super::manifest::{ImageId, folder_of, sync_folder};
 use super::name::DiskName;
 use super::store::Store;
 
@@ -31,14 +31,14 @@ pub fn export(
         create(&draft, format, manifest.size)?;
         let target = open_target(&draft, format)?;
         let restore = Restore { store, manifest: &manifest, target: &*target, path: &draft, control };
-        let written = restore.run(Restore::head_chunks(&manifest), &|_| Ok(()));
+        let written = restore.prepare().and_then(|()| restore.run(Restore::head_chunks(&manifest), &|_| Ok(())));
         drop(target);
         if let Err(error) = written {
             let _ = std::fs::remove_file(&draft);
             return Err(error);
         }
         std::fs::rename(&draft, path).map_err(ImageError::target("naming", path))?;
-        sync_folder(path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
+        sync_folder(folder_of(path))?;
         Ok(digest)
     };
     run().map_err(ImageError::of("export", disk))

@@ -65,6 +65,7 @@ pub fn collect_garbage(store: &Store) -> Result<GcPlan> {
     }
     plan.strays.iter().try_for_each(|path| remove(path))?;
     store.files.lock().expect("no thread panics while it opens a pack").clear();
+    store.catalog.write().expect("no thread panics while it holds the catalog").refresh(store.root())?;
     Ok(plan)
 }
 

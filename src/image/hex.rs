@@ -14,7 +14,7 @@ pub(super) fn encode(bytes: &[u8]) -> String {
 /// Reads text that [`encode`] wrote; `None` if it is anything else.
 pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
     let value = |digit: u8| (digit as char).to_digit(16).map(|value| value as u8);

@@ -119,11 +119,11 @@ impl KeySlot {
 }
 
 fn slot_seal(key: &StoreKey, salt: &[u8; 16]) -> SealKey {
-    SealKey::new(Cipher::Aes256Gcm, &derive("replant image store 1 key slot", &*key.0, salt))
+    SealKey::new(Cipher::Aes256Gcm, &derive("replant image store 1 key slot", &key.0, salt))
 }
 
 fn check_value(key: &StoreKey, salt: &[u8; 16]) -> [u8; 8] {
-    let full = derive("replant image store 1 key check", &*key.0, salt);
+    let full = derive("replant image store 1 key check", &key.0, salt);
     full[..8].try_into().expect("8 of 32 bytes")
 }
 

@@ -183,7 +183,7 @@ fn compact<T: Serialize>(record: &T) -> Vec<u8> {
 
 /// Writes a file whole or not at all, durable when it returns.
 pub(super) fn write_file(path: &Path, content: &[u8]) -> Result<()> {
-    let folder = path.parent().expect("the file lies in a folder");
+    let folder = folder_of(path);
     let mut temporary = tempfile::Builder::new()
         .prefix(".new-")
         .tempfile_in(folder)
@@ -193,6 +193,11 @@ pub(super) fn write_file(path: &Path, content: &[u8]) -> Result<()> {
         .map_err(ImageError::file("writing", path))?;
     temporary.persist(path).map_err(|error| ImageError::file("writing", path)(error.error))?;
     sync_folder(folder)
+}
+
+/// The folder that a file lies in; a bare name lies in the current one.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Makes names in a folder durable.

@@ -13,6 +13,9 @@ pub(super) struct Deploying {
     pub(super) image: ImageId,
     /// Every chunk before this one is durable on the target, except those of the first MiB.
     pub(super) next_chunk: u64,
+    /// Every range of the target has its place in the format's tables.
+    #[serde(default)]
+    pub(super) reserved: bool,
 }
 
 /// The marker of a finished deploy.

@@ -174,7 +174,10 @@ impl Store {
 
     /// Says that this process works in the store, so that no garbage is collected meanwhile.
     pub fn lease(&self, work: &str) -> Result<Lease> {
-        Lease::share(&self.lock_folder(), work)
+        let lease = Lease::share(&self.lock_folder(), work)?;
+        // What was known before the lease may have been collected since.
+        self.catalog.write().expect("no thread panics while it holds the catalog").refresh(&self.root)?;
+        Ok(lease)
     }
 
     pub(super) fn lock_folder(&self) -> PathBuf {

@@ -62,10 +62,14 @@ impl<'d> Walk<'d> {
                 Piece::Read { first, count: (end - first).min(most) }
             }
         };
-        self.next = first
-            + match piece {
-                Piece::Zeros { count } | Piece::Read { count, .. } => count,
-            };
+        self.next = match piece {
+            Piece::Zeros { count } => first + count,
+            Piece::Read { first, count } => {
+                let start = first * self.chunk_size;
+                self.disk.will_need(start, (count * self.chunk_size).min(size - start));
+                first + count
+            }
+        };
         Ok(Some(piece))
     }
 

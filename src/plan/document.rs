@@ -109,11 +109,9 @@ fn refusal(source: &Arc<SourceText>, error: &serde_saphyr::Error) -> Diagnostic 
         error = inner;
     }
     match error {
-        E::Budget { breach: BudgetBreach::Depth { .. }, .. } | E::Message { .. } if is_about_depth(error) => {
-            Diagnostic::error("plan.too-large", "values are nested too deeply")
-                .at(span, format!("this is more than {MAX_DEPTH} levels deep"))
-                .help("a plan needs eight levels; deeper ones, and chains of merges, are refused")
-        }
+        error if is_about_depth(error) => Diagnostic::error("plan.too-large", "values are nested too deeply")
+            .at(span, format!("this is more than {MAX_DEPTH} levels deep"))
+            .help("a plan needs eight levels; deeper ones, and chains of merges, are refused"),
         E::Budget { .. }
         | E::AliasReplayLimitExceeded { .. }
         | E::AliasExpansionLimitExceeded { .. }
@@ -137,7 +135,9 @@ fn refusal(source: &Arc<SourceText>, error: &serde_saphyr::Error) -> Diagnostic 
             .help("define it with `&name` before its first use; a text that begins with `*` needs quotes"),
         _ => {
             let reason = UserMessageFormatter.format_message(error).into_owned();
-            Diagnostic::error("plan.syntax", format!("this is not YAML: {reason}")).at(span, "reading stopped here")
+            Diagnostic::error("plan.syntax", format!("this is not YAML: {reason}"))
+                .at(span, "reading stopped here")
+                .help("the cause may stand before this place: an open bracket or quote, a tab, a line indented too far")
         }
     }
 }

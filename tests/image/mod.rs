@@ -1,2 +1,11 @@
-//! Tests of this stage.
+//! The image engine through its verbs and its library: round trips, damage, interruptions, full disks, several at once.
+
+mod collect;
+mod concurrency;
+mod damage;
+mod full;
+mod resume;
+mod roundtrip;
+mod site;
 mod used;
+mod verbs;

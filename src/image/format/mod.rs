@@ -63,6 +63,8 @@ pub trait DiskReader: Send + Sync {
     fn size(&self) -> u64;
     /// Fills `buffer` from `offset`; both are within the disk.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Says that a range is read soon, so that the medium may begin.
+    fn will_need(&self, _offset: u64, _len: u64) {}
     /// What is at `offset`, as far as the file system or the format knows without reading it.
     fn extent_at(&self, offset: u64) -> io::Result<Extent>;
 }
@@ -73,6 +75,15 @@ pub trait DiskWriter: Send + Sync {
     fn size(&self) -> u64;
     /// Writes `buffer` at `offset`; both are within the disk.
     fn write_at(&self, buffer: &[u8], offset: u64) -> io::Result<()>;
+    /// Whether the format keeps a table of where data lies, which a kill could leave half-written. Then everything is
+    /// reserved and made durable before data is written, so that writing data changes no table.
+    fn keeps_tables(&self) -> bool {
+        false
+    }
+    /// Gives a range its place; what it reads as afterwards is undefined.
+    fn reserve(&self, _offset: u64, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
     /// Makes a range read as zeros, without taking up space where that is possible.
     fn zero(&self, offset: u64, len: u64) -> io::Result<()>;
     /// Fills `buffer` from `offset`.

@@ -48,12 +48,12 @@ impl Qcow2Disk {
         Ok(Self { access, _lock: Some(lock) })
     }
 
-    /// Makes `path` an empty disk of `size` bytes, whatever it was.
+    /// Makes `path` an empty disk of `size` bytes, rounded up to whole sectors, whatever it was.
     pub fn create(path: &Path, size: u64) -> Result<()> {
         let make = || -> io::Result<()> {
             std::fs::OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
             let storage = ImagoFile::open(StorageOpenOptions::new().filename(path).write(true))?;
-            Qcow2::<ImagoFile>::create_builder(storage).size(size).create()?;
+            Qcow2::<ImagoFile>::create_builder(storage).size(size.next_multiple_of(512)).create()?;
             std::fs::File::open(path)?.sync_all()
         };
         make().map_err(ImageError::target("creating", path))
@@ -93,6 +93,19 @@ impl DiskWriter for Qcow2Disk {
 
     fn write_at(&self, buffer: &[u8], offset: u64) -> io::Result<()> {
         self.access.write(buffer, offset)
+    }
+
+    fn keeps_tables(&self) -> bool {
+        true
+    }
+
+    fn reserve(&self, offset: u64, len: u64) -> io::Result<()> {
+        let (mut at, end) = (offset, offset + len);
+        while at < end {
+            let (_, _, mapped) = self.access.ensure_data_mapping(at, end - at, true)?;
+            at += mapped;
+        }
+        Ok(())
     }
 
     fn zero(&self, offset: u64, len: u64) -> io::Result<()> {

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::Path;
 
@@ -62,6 +63,11 @@ impl DiskReader for RawDisk {
         self.file.read_exact_at(buffer, offset)
     }
 
+    fn will_need(&self, offset: u64, len: u64) {
+        // Only advice: without it reading is slower, not wrong.
+        let _ = rustix::fs::fadvise(&self.file, offset, NonZeroU64::new(len), rustix::fs::Advice::WillNeed);
+    }
+
     fn extent_at(&self, offset: u64) -> io::Result<Extent> {
         let all = Extent { kind: ExtentKind::Data, end: self.size };
         if self.block {
@@ -108,12 +114,8 @@ impl DiskWriter for RawDisk {
 
     fn read_back(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         // Ask the medium, not the page cache; where that is not possible the cache is as good as it gets.
-        let _ = rustix::fs::fadvise(
-            &self.file,
-            offset,
-            std::num::NonZeroU64::new(buffer.len() as u64),
-            rustix::fs::Advice::DontNeed,
-        );
+        let _ =
+            rustix::fs::fadvise(&self.file, offset, NonZeroU64::new(buffer.len() as u64), rustix::fs::Advice::DontNeed);
         self.file.read_exact_at(buffer, offset)
     }
 

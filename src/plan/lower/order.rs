@@ -138,6 +138,10 @@ fn describe(round: &[(usize, &Edge)], machines: &[Machine], waves: &[Wave]) -> D
         })
         .collect();
     let first = name(round[0].0);
+    let steps = match <[(Span, String); 1]>::try_from(steps) {
+        Ok([(span, _)]) => vec![(span, "this is the machine itself".to_owned())],
+        Err(steps) => steps,
+    };
     let message = match round.len() {
         1 => format!("{first} waits for itself"),
         _ => format!("{first} waits for itself, by way of {}", name(round[1].0)),

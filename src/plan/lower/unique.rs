@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use camino::Utf8Path;
 
+use super::access::At;
+use super::machines::canonical_mac;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::plan::document::shortened;
 use crate::plan::model::Machine;
@@ -11,7 +13,6 @@ use crate::plan::model::Machine;
 /// Reports everything that two machines claim.
 pub(super) fn check(machines: &[Machine], folder: &Utf8Path, found: &mut Diagnostics) {
     vm_names(machines, found);
-    macs(machines, found);
     disks(machines, folder, found);
 }
 
@@ -36,20 +37,21 @@ fn vm_names(machines: &[Machine], found: &mut Diagnostics) {
     }
 }
 
-fn macs(machines: &[Machine], found: &mut Diagnostics) {
-    let mut taken: HashMap<&str, &Machine> = HashMap::with_capacity(machines.len());
-    for machine in machines {
-        for nic in &machine.inventory.nics {
-            let Some(first) = taken.insert(&nic.mac, machine) else { continue };
-            let message = format!("two network adapters have the MAC address {}", nic.mac);
-            let diagnostic = Diagnostic::error("plan.duplicate-mac", message);
-            let diagnostic = match std::ptr::eq(first, machine) {
-                true => diagnostic.at(machine.name.span.clone(), "this machine lists it twice"),
-                false => diagnostic
-                    .at(machine.name.span.clone(), "this machine lists it")
-                    .at(first.name.span.clone(), "this one lists it, too"),
-            };
-            found.push(diagnostic.help("a virtual machine takes its source's addresses over: each exists once"));
+/// Reports MAC addresses that several adapters claim, whatever their spelling.
+pub(super) fn check_macs(machines: &[At<'_>], found: &mut Diagnostics) {
+    let mut taken: HashMap<String, At<'_>> = HashMap::with_capacity(machines.len());
+    let nics = machines.iter().filter_map(|machine| machine.get("inventory")?.get("nics")).flat_map(At::items);
+    for mac in nics.filter_map(|nic| nic.get("mac")) {
+        let Some(address) = mac.text().map(canonical_mac) else { continue };
+        if let Some(first) = taken.get(&address) {
+            found.push(
+                Diagnostic::error("plan.duplicate-mac", format!("two network adapters have the MAC address {address}"))
+                    .at(mac.span(), "this adapter has it")
+                    .at(first.span(), "and so has this one")
+                    .help("a virtual machine takes its source's addresses over: each exists once"),
+            );
+        } else {
+            taken.insert(address, mac);
         }
     }
 }
