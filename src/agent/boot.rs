@@ -124,12 +124,12 @@ pub fn convert_guest(
     let order = BootOrder { controller: (HOST_SEEN_BY_GUEST.to_owned(), port), ca, token };
     let command_line = format!("{} console=ttyS0 quiet panic=5 mitigations=off", order.command_line());
     let [kernel, image] = files.map(|path| path.to_string_lossy().into_owned());
-    vm.start(&["agent", &kernel, &image, &command_line])?;
+    vm.start_work(&["agent", &kernel, &image, &command_line])?;
     let _off = OffAtLast(&vm);
     let result = watch(step, &vm, &mut client, interrupted, &mut told)?;
-    if !vm.wait_off(TO_POWER_OFF) {
-        vm.kill()?;
-    }
+    // A machine that does not go off by itself has flushed its disks all the same: that was a step.
+    vm.wait_off(TO_POWER_OFF);
+    vm.end_work()?;
     Ok(result)
 }
 
@@ -138,7 +138,7 @@ struct OffAtLast<'a>(&'a VmFolder);
 
 impl Drop for OffAtLast<'_> {
     fn drop(&mut self) {
-        if let Err(error) = self.0.kill() {
+        if let Err(error) = self.0.end_work() {
             tracing::warn!(%error, "the VM could not be ended");
         }
     }

@@ -31,8 +31,8 @@ struct BuildArgs {
     /// Which of Debian's kernels
     #[arg(long, value_enum, default_value = "cloud")]
     flavour: FlavourArg,
-    /// The folder of downloaded packages [default: ~/.cache/replant/packages]
-    #[arg(long, value_name = "DIR", env = "REPLANT_PACKAGE_CACHE")]
+    /// The folder of downloaded packages [default: ~/.cache/replant]
+    #[arg(long, value_name = "DIR", env = "REPLANT_CACHE")]
     cache: Option<PathBuf>,
     /// Ask apt whether there are newer packages
     #[arg(long)]
@@ -69,7 +69,7 @@ pub fn run(args: &AgentArgs, global: &Global) -> Result<Exit, Failure> {
 }
 
 fn build_agent(args: &BuildArgs, global: &Global) -> Result<Exit, Failure> {
-    let cache = args.cache.clone().unwrap_or_else(default_cache);
+    let cache = args.cache.clone().unwrap_or_else(default_cache).join("packages");
     let options = BuildOptions {
         out: args.out.clone(),
         flavour: match args.flavour {
@@ -101,7 +101,7 @@ fn default_cache() -> PathBuf {
     let base = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into())).join(".cache"));
-    base.join("replant/packages")
+    base.join("replant")
 }
 
 fn run_agent(args: &RunArgs) -> Result<Exit, Failure> {

@@ -7,18 +7,19 @@ mod exit;
 mod agent;
 mod apply;
 mod assess;
-mod device;
 mod graph;
 mod guest;
 mod image;
 mod init;
 mod plan;
 mod prepare;
+mod preview;
 mod render;
 mod rollback;
 mod schema;
 mod source;
 mod status;
+mod tools;
 mod validate;
 mod vm;
 
@@ -82,8 +83,6 @@ enum Verb {
     Vm(vm::VmArgs),
     /// Look at a source again before it is touched
     Source(source::SourceArgs),
-    /// Devices: machines booted into the agent
-    Device(device::DeviceArgs),
 }
 
 /// Parses the command line, runs one verb and turns its outcome into an exit code.
@@ -106,7 +105,6 @@ pub fn main() -> ExitCode {
         Verb::Guest(args) => guest::run(args, global),
         Verb::Vm(args) => vm::run(args, global),
         Verb::Source(args) => source::run(args, global),
-        Verb::Device(args) => device::run(args, global),
     };
     match outcome {
         Ok(exit) => exit.into(),

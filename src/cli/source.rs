@@ -1,12 +1,118 @@
 //! `replant source`.
 
+use camino::Utf8PathBuf;
+use clap::{Subcommand, ValueEnum};
+
 use super::{Exit, Failure, Global};
+use crate::inventory::{holders, probe_disk};
+use crate::plan::{DiskFormat, DiskIndex};
 
 /// The arguments of `replant source`.
 #[derive(Debug, clap::Args)]
-pub struct SourceArgs {}
+pub struct SourceArgs {
+    #[command(subcommand)]
+    verb: SourceVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum SourceVerb {
+    /// Prove that a source disk is still the one that was planned with
+    Check(CheckArgs),
+    /// Prove that nobody has the source's disks open: no process, no VM, no mount
+    Offline(OfflineArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct CheckArgs {
+    /// The machine's name
+    #[arg(long)]
+    machine: String,
+    /// The disk: disk0, disk1, ...
+    #[arg(long)]
+    disk: String,
+    /// Its file or block device
+    #[arg(long, value_name = "FILE")]
+    path: Utf8PathBuf,
+    /// Its format
+    #[arg(long, value_enum)]
+    format: FormatArg,
+    /// The identity that was planned with
+    #[arg(long, value_name = "LINE")]
+    identity: String,
+}
+
+#[derive(Debug, clap::Args)]
+struct OfflineArgs {
+    /// The machine's name
+    #[arg(long)]
+    machine: String,
+    /// The disks
+    #[arg(long = "path", value_name = "FILE", required = true)]
+    paths: Vec<Utf8PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FormatArg {
+    /// Bytes as they are
+    Raw,
+    /// QEMU copy-on-write
+    Qcow2,
+}
 
 /// Runs the verb.
-pub fn run(_args: &SourceArgs, _global: &Global) -> Result<Exit, Failure> {
-    Err(Failure::with(Exit::Error, "`replant source` is not built yet"))
+pub fn run(args: &SourceArgs, global: &Global) -> Result<Exit, Failure> {
+    match &args.verb {
+        SourceVerb::Check(args) => check(args, global),
+        SourceVerb::Offline(args) => offline(args, global),
+    }
+}
+
+fn check(args: &CheckArgs, global: &Global) -> Result<Exit, Failure> {
+    let index = args.disk.strip_prefix("disk").and_then(|number| number.parse().ok());
+    let index = index.ok_or_else(|| Failure::with(Exit::Usage, format!("`{}` is not disk0, disk1, ...", args.disk)))?;
+    let format = match args.format {
+        FormatArg::Raw => DiskFormat::Raw,
+        FormatArg::Qcow2 => DiskFormat::Qcow2,
+    };
+    let facts = probe_disk(&args.path, DiskIndex(index), Some(format))?;
+    if facts.identity != args.identity {
+        return Err(Failure::with(
+            Exit::Error,
+            format!(
+                "{}/{} ({}) has changed since it was planned\n  planned: {}\n  now:     {}\nplan again to take it as it is now",
+                args.machine, args.disk, args.path, args.identity, facts.identity
+            ),
+        ));
+    }
+    if global.json {
+        println!("{}", serde_json::json!({ "machine": args.machine, "disk": args.disk, "identity": facts.identity }));
+    } else {
+        println!("{}/{} is unchanged", args.machine, args.disk);
+    }
+    Ok(Exit::Done)
+}
+
+fn offline(args: &OfflineArgs, global: &Global) -> Result<Exit, Failure> {
+    let mut held = Vec::new();
+    for path in &args.paths {
+        let found = holders(path.as_std_path())
+            .map_err(|error| Failure::with(Exit::Error, format!("{path} cannot be looked at: {error}")))?;
+        held.extend(found.into_iter().map(|holder| format!("{path}: {holder}")));
+    }
+    if !held.is_empty() {
+        return Err(Failure::with(
+            Exit::Error,
+            format!(
+                "the source of {} is in use; it and its copy must never be on the network at the same time\n  {}\nshut the source down, then run this again",
+                args.machine,
+                held.join("\n  ")
+            ),
+        ));
+    }
+    if global.json {
+        println!("{}", serde_json::json!({ "machine": args.machine, "offline": true, "paths": args.paths }));
+    } else {
+        println!("the source of {} is off: nobody has its {} disk(s) open", args.machine, args.paths.len());
+    }
+    Ok(Exit::Done)
 }

@@ -47,6 +47,9 @@ struct StopArgs {
     /// How long the guest has to power off by itself
     #[arg(long, default_value = "60s", value_parser = parse_duration)]
     timeout: Duration,
+    /// End the VM at once, as if its power were cut
+    #[arg(long, conflicts_with = "timeout")]
+    force: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -74,8 +77,9 @@ pub fn run(args: &VmArgs, global: &Global) -> Result<Exit, Failure> {
         }
         VmVerb::Stop(args) => {
             let vm = open(&args.which)?;
-            let by_itself = vm.stop(args.timeout)?;
-            if !by_itself {
+            if args.force {
+                vm.kill()?;
+            } else if !vm.stop(args.timeout)? {
                 anstream::eprintln!("warning: the guest did not power off within the time; the VM was ended");
             }
             status(&vm, global)

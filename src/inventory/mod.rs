@@ -7,9 +7,11 @@
 //! Sources are opened for reading only, always.
 
 mod facts;
+mod holders;
 mod probe;
 mod resolve;
 
 pub use facts::{DiskFacts, DiskKind, MachineFacts, ResolvedMachine, ResolvedPlan};
+pub use holders::{Holder, holders};
 pub use probe::{ProbeError, observe, probe_disk};
 pub use resolve::resolve;

@@ -70,6 +70,9 @@ pub enum VmState {
     },
 }
 
+/// The mark of a VM that runs the agent and no guest.
+const WORKED_ON: &str = "agent.boot";
+
 /// The folder of a VM.
 #[derive(Clone, Debug)]
 pub struct VmFolder {
@@ -111,6 +114,41 @@ impl VmFolder {
         ours.then_some(pid)
     }
 
+    /// Whether it was booted into the agent to be worked on, by somebody who has not taken the mark away again.
+    pub fn is_worked_on(&self) -> bool {
+        self.folder.join(WORKED_ON).exists()
+    }
+
+    /// Boots it into the agent. A VM that is left from such a work that was cut off is ended first; any other running VM
+    /// is an error. The mark stays until [`Self::end_work`].
+    pub fn start_work(&self, arguments: &[&str]) -> Result<(), VmError> {
+        if self.is_worked_on() {
+            self.kill()?;
+        } else if let Some(pid) = self.pid() {
+            return Err(VmError::Running { folder: self.folder.clone(), pid });
+        }
+        let mark = self.folder.join(WORKED_ON);
+        fs::write(&mark, "").map_err(|error| VmError::Io { path: mark, error })?;
+        self.launch(arguments).inspect_err(|_| {
+            // The failure to start is what is reported; the next work clears the mark as well.
+            let _ = self.end_work();
+        })
+    }
+
+    /// Ends the VM that works, if it runs still, and takes the mark away.
+    pub fn end_work(&self) -> Result<(), VmError> {
+        self.kill()?;
+        self.remove(WORKED_ON)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), VmError> {
+        let path = self.folder.join(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(VmError::Io { path, error }),
+            _ => Ok(()),
+        }
+    }
+
     /// What it does.
     pub fn state(&self) -> VmState {
         let Some(pid) = self.pid() else { return VmState::Off };
@@ -126,12 +164,13 @@ impl VmFolder {
         if let Some(pid) = self.pid() {
             return Err(VmError::Running { folder: self.folder.clone(), pid });
         }
+        self.remove(WORKED_ON)?;
+        self.launch(arguments)
+    }
+
+    fn launch(&self, arguments: &[&str]) -> Result<(), VmError> {
         for stale in ["qemu.pid", "qmp.sock", "console.sock", "console.log"] {
-            let path = self.folder.join(stale);
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(VmError::Io { path, error }),
-                _ => {}
-            }
+            self.remove(stale)?;
         }
         let script = self.folder.join("start.sh");
         let output = Command::new("sh")
@@ -152,6 +191,10 @@ impl VmFolder {
     pub fn stop(&self, patience: Duration) -> Result<bool, VmError> {
         if self.pid().is_none() {
             return Ok(true);
+        }
+        if self.is_worked_on() {
+            // There is no guest to ask.
+            return self.end_work().map(|()| true);
         }
         if let Ok(mut qmp) = Qmp::connect(&self.folder.join("qmp.sock")) {
             // A VM that ends at this very moment does not answer.

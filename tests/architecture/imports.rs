@@ -3,8 +3,8 @@
 use super::{files, read, root, shown};
 
 /// What lies beneath the stages; a module may use those that stand before it here.
-const BENEATH: [&str; 10] =
-    ["units", "diagnostic", "address", "progress", "device", "image", "sequence", "guest", "journal", "provider"];
+const BENEATH: [&str; 11] =
+    ["units", "diagnostic", "address", "progress", "device", "image", "sequence", "guest", "vm", "journal", "provider"];
 
 /// The stages in the order of the data flow; a stage may use those before it and all that lies beneath.
 const STAGES: [&str; 10] =

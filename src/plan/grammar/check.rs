@@ -85,8 +85,18 @@ impl Checker<'_> {
                         true => format!("must be {least}"),
                         false => format!("must be from {least} to {most}"),
                     };
-                    self.push("plan.range", message, node, &label, None);
+                    let help = (least == most).then(|| "a newer plan language needs a newer `replant`".to_owned());
+                    self.push("plan.range", message, node, &label, help);
                 }
+            }
+            // Nothing of what may be a secret is repeated.
+            (Shape::OneOf(object), Value::Text(_) | Value::Whole(_)) => {
+                let message = format!("{subject} must be a reference, not the secret itself");
+                let help = format!(
+                    "say where it comes from with one of {}; what stood in a plan is no secret any more: make a new one",
+                    object.key_list()
+                );
+                self.push("plan.type", message, node, "expected a mapping", Some(help));
             }
             (Shape::Flag, Value::Flag(_)) | (Shape::WholeOrPercent, Value::Whole(_)) => {}
             (Shape::Amount(amount), Value::Text(text)) => self.amount(node, text, *amount, subject),

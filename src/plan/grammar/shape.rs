@@ -129,9 +129,8 @@ impl Shape {
             Self::Amount(Amount::Frequency(..)) => "a frequency such as `2000MHz` or `2.4GHz`".to_owned(),
             Self::WholeOrPercent => "a whole number or a percentage such as `10%`".to_owned(),
             Self::List(..) => "a list".to_owned(),
-            Self::Object(object) | Self::OneOf(object) => format!("a mapping with the keys {}", object.key_list()),
             Self::Named(rule, _) => format!("a mapping, its keys being {}", rule.what_many),
-            Self::Settings => "a mapping".to_owned(),
+            Self::Object(_) | Self::OneOf(_) | Self::Settings => "a mapping".to_owned(),
         }
     }
 }

@@ -212,7 +212,8 @@ fn target_host(
     let known = || context.hosts.keys().map(|host| &*host.0);
     let Some(written) = layers.get("host") else {
         let place = machine.get("name").unwrap_or(machine);
-        if machine.is_map() {
+        // What is no mapping has been reported as that.
+        if machine.is_map() && machine.get("target").is_none_or(At::is_map) {
             let help = match context.hosts.keys().next() {
                 Some(host) => format!("write `target: {{ host: {host} }}` here or under `defaults`"),
                 None => "declare a host under `hosts`, and name it in `target` here or under `defaults`".to_owned(),
