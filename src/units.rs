@@ -6,6 +6,7 @@
 //! | duration | `90s`, `15m`, `2h`, `14d` | milliseconds |
 //! | rate | `100Mbps` (bits), `200MBps` (bytes) | bytes per second |
 //! | percentage | `10%` | hundredths of a percent |
+//! | frequency | `2000MHz`, `2.4GHz` | hertz |
 //!
 //! Decimal (`kB MB GB TB`) and binary (`KiB MiB GiB TiB`) prefixes are told apart, as IEC 80000-13 has them.
 
@@ -28,6 +29,11 @@ pub struct ByteRate(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Percent(pub u32);
+
+/// A processor's clock rate, or work that is counted in it, in hertz.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Frequency(pub u64);
 
 /// Why a text is not an amount; `Display` names the accepted forms.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,6 +66,7 @@ const SIZE_FORMS: &str = "a size such as `512MiB`, `4GiB` or `500GB`";
 const DURATION_FORMS: &str = "a duration such as `90s`, `15m`, `2h` or `14d`";
 const RATE_FORMS: &str = "a rate such as `100Mbps` (bits) or `200MBps` (bytes)";
 const PERCENT_FORMS: &str = "a percentage such as `10%`";
+const FREQUENCY_FORMS: &str = "a frequency such as `2000MHz` or `2.4GHz`";
 
 const SIZE_UNITS: &[(&str, u64)] = &[
     ("", 1),
@@ -138,6 +145,19 @@ impl Percent {
     }
 }
 
+impl Frequency {
+    /// A number of megahertz, the largest that fits if it is larger.
+    pub const fn megahertz(number: u64) -> Self {
+        Self(number.saturating_mul(1_000_000))
+    }
+
+    /// Reads a frequency; see the module's table.
+    pub fn parse(text: &str) -> Result<Self, UnitError> {
+        const UNITS: &[(&str, u64)] = &[("Hz", 1), ("kHz", 1_000), ("MHz", 1_000_000), ("GHz", 1_000_000_000)];
+        scaled(text, UNITS, FREQUENCY_FORMS).map(Self)
+    }
+}
+
 /// Reads a duration; see the module's table.
 pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
     const UNITS: &[(&str, u64)] =
@@ -173,6 +193,16 @@ impl fmt::Display for ByteRate {
     }
 }
 
+/// In megahertz, exactly: `400 MHz`, `2400.5 MHz`.
+impl fmt::Display for Frequency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 % 1_000_000 {
+            0 => write!(f, "{} MHz", self.0 / 1_000_000),
+            rest => write!(f, "{}.{} MHz", self.0 / 1_000_000, format!("{rest:06}").trim_end_matches('0')),
+        }
+    }
+}
+
 impl fmt::Display for Percent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 % 100 {
@@ -198,6 +228,14 @@ mod tests {
     fn rates_tell_bits_from_bytes() {
         assert_eq!(ByteRate::parse("100Mbps"), Ok(ByteRate(12_500_000)));
         assert_eq!(ByteRate::parse("200MBps"), Ok(ByteRate(200_000_000)));
+    }
+
+    #[test]
+    fn frequencies_read_back_exactly() {
+        assert_eq!(Frequency::parse("2.4GHz"), Ok(Frequency::megahertz(2400)));
+        assert_eq!(Frequency::parse("2000 MHz").map(|f| f.to_string()), Ok("2000 MHz".into()));
+        assert_eq!(Frequency(400_500_000).to_string(), "400.5 MHz");
+        assert!(Frequency::parse("2000").unwrap_err().to_string().contains("2.4GHz"));
     }
 
     #[test]

@@ -4,6 +4,9 @@
 mod hosts;
 mod machines;
 
+pub mod placement;
+pub mod sizing;
+
 use crate::diagnostic::Diagnostics;
 use crate::inventory::ResolvedPlan;
 use crate::provider::Catalog;

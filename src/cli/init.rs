@@ -43,7 +43,8 @@ enum InitError {
 
 /// Runs the verb.
 pub fn run(args: &InitArgs, global: &Global) -> Result<Exit, Failure> {
-    let scaffold = Scaffold::fill(&args.folder)?;
+    let folder = if args.folder.as_str().is_empty() { Utf8Path::new(".") } else { &args.folder };
+    let scaffold = Scaffold::fill(folder)?;
     if global.json {
         anstream::println!("{}", json!({ "type": "init", "created": scaffold.created, "kept": scaffold.kept }));
         return Ok(Exit::Done);
@@ -57,7 +58,7 @@ pub fn run(args: &InitArgs, global: &Global) -> Result<Exit, Failure> {
     if scaffold.created.is_empty() {
         anstream::println!("Nothing to do.");
     } else {
-        let plan = args.folder.join("plan.yaml");
+        let plan = folder.join("plan.yaml");
         let plan = plan.strip_prefix(".").unwrap_or(&plan);
         anstream::println!(
             "\nNext: describe your machines in {plan}, then\n  replant validate {plan}\n  replant plan {plan}"

@@ -6,17 +6,20 @@ mod exit;
 
 mod agent;
 mod apply;
+mod assess;
 mod graph;
 mod guest;
 mod image;
 mod init;
 mod plan;
 mod prepare;
+mod preview;
 mod render;
 mod rollback;
 mod schema;
 mod source;
 mod status;
+mod tools;
 mod validate;
 mod vm;
 
@@ -54,6 +57,8 @@ enum Verb {
     Init(init::InitArgs),
     /// Read a plan and report every mistake; touches nothing outside
     Validate(validate::ValidateArgs),
+    /// Size every machine, see whether the hosts have room, and propose where each should go
+    Assess(assess::AssessArgs),
     /// Print the JSON Schema (2020-12) of plan files
     Schema(schema::SchemaArgs),
     /// Preview everything that `apply` would do
@@ -87,6 +92,7 @@ pub fn main() -> ExitCode {
     let outcome = match &cli.verb {
         Verb::Init(args) => init::run(args, global),
         Verb::Validate(args) => validate::run(args, global),
+        Verb::Assess(args) => assess::run(args, global),
         Verb::Schema(args) => schema::run(args, global),
         Verb::Plan(args) => plan::run(args, global),
         Verb::Graph(args) => graph::run(args, global),

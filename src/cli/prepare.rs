@@ -12,6 +12,7 @@ use crate::provider::Catalog;
 use crate::render::{ArtifactSet, NoSink, render};
 
 use super::Failure;
+use super::tools::missing_tools;
 
 /// A plan with all that follows from it.
 pub struct Prepared {
@@ -41,6 +42,7 @@ pub fn prepare(path: &Utf8Path, selection: &Selection) -> Result<Prepared, Failu
     warnings.extend(more);
     let catalog = Catalog::open(&plan.plan.root)?;
     warnings.extend(assess::assess(&plan, &catalog));
+    warnings.extend(missing_tools(&plan, &catalog));
     if warnings.has_errors() {
         return Err(warnings.into());
     }

@@ -13,12 +13,13 @@ use crate::planner::{Phase, Task};
 use crate::progress::{Display, Emitter, ProgressServer, RunEventKind};
 
 use super::cancel::{StopHandle, StopRequests};
-use super::dispatcher::{Dispatcher, Mode, Setup};
+use super::dispatcher::Dispatcher;
 use super::error::ExecuteError;
 use super::graph::Shape;
 use super::inject::{Injection, Injections};
 use super::orphans::end_orphans_of;
 use super::outcome::{Outcome, RunReport};
+use super::run_state::{Mode, Setup};
 use super::worker::{ScriptRunner, Surroundings};
 
 /// Called with the new run's name before anything else happens; answers with the run folder to record and to run

@@ -10,10 +10,11 @@ use crate::planner::{Phase, Reversal};
 use crate::progress::RunEventKind;
 
 use super::apply::DONE_AGAIN;
-use super::dispatcher::{Dispatcher, Message, ScopePhase, Step, Then};
+use super::dispatcher::Dispatcher;
 use super::inject::{InjectionKind, crash};
 use super::outcome::Trouble;
 use super::retry::wait_after;
+use super::run_state::{Message, ScopePhase, Step, Then};
 use super::runner::{Checked, Ended, Failed, TaskRunner};
 
 impl<R: TaskRunner> Dispatcher<R> {

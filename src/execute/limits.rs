@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_queue_has_places_and_is_served_in_task_order() {
-        let mut budgets = budgets(&[("store", 1)], &[&["store"]; 4]);
+        let mut budgets = budgets(&[("store", 1)], &[&["store"], &["store"], &["store"], &["store"]]);
         assert_eq!(budgets.take_or_wait(0), Ok(()));
         assert_eq!(budgets.take_or_wait(3), Err(("store", 1)));
         assert_eq!(budgets.take_or_wait(1), Err(("store", 2)));

@@ -22,6 +22,7 @@ mod orphans;
 mod outcome;
 mod retry;
 mod rollback;
+mod run_state;
 mod runner;
 mod trial;
 mod unwind;

@@ -15,10 +15,10 @@ use crate::progress::Display;
 
 use super::apply::{RunOrder, empty_report, runtime, show_end};
 use super::cancel::{StopHandle, StopRequests};
-use super::dispatcher::Mode;
 use super::error::ExecuteError;
 use super::inject::{Injection, Injections};
 use super::outcome::RunReport;
+use super::run_state::Mode;
 
 /// What [`rollback`] needs to know.
 pub struct RollbackOptions {

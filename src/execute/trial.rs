@@ -10,11 +10,12 @@ use crate::progress::Emitter;
 
 use super::apply::close;
 use super::cancel::{StopHandle, StopRequests};
-use super::dispatcher::{Dispatcher, Mode, Setup};
+use super::dispatcher::Dispatcher;
 use super::error::ExecuteError;
 use super::graph::Shape;
 use super::inject::{Injection, Injections};
 use super::outcome::RunReport;
+use super::run_state::{Mode, Setup};
 use super::runner::TaskRunner;
 
 /// A run whose tasks are done by a runner of the caller's.

@@ -9,10 +9,11 @@ use crate::journal::{TaskEvent, TaskEventKind, TaskStatus};
 use crate::planner::Reversal;
 use crate::progress::RunEventKind;
 
-use super::dispatcher::{Dispatcher, Message, Mode, ScopePhase, Step, Then};
+use super::dispatcher::Dispatcher;
 use super::inject::InjectionKind;
 use super::outcome::{Outcome, Trouble};
 use super::retry::{undo_retries, wait_after};
+use super::run_state::{Message, Mode, ScopePhase, Step, Then};
 use super::runner::{Checked, Ended, Failed, Halt, TaskRunner};
 
 impl<R: TaskRunner> Dispatcher<R> {

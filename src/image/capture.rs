@@ -143,8 +143,13 @@ fn run(store: &Store, request: &CaptureRequest, control: &Control<'_>) -> Result
         None => begin(store, disk, &source, reader.size())?,
     };
     let job = Job { store, request, source: &source, reader: &*reader, appender: &appender, control };
-    let read = job.read(&mut begun)?;
-    job.finish(begun, read)
+    let id = begun.id;
+    job.read(&mut begun).and_then(|read| job.finish(begun, read)).inspect_err(|error| {
+        // What was read belongs to two states of the source: nobody may go on from there. The chunks stay.
+        if matches!(error, ImageError::SourceChanged { .. } | ImageError::SourceShrank { .. }) {
+            let _ = drop_unfinished(store, disk, id);
+        }
+    })
 }
 
 fn changed(path: &Path, expected: &str, found: String) -> ImageError {

@@ -57,6 +57,24 @@ pub fn journal_path(root: &Utf8Path) -> Utf8PathBuf {
     root.join(".replant").join("state.db")
 }
 
+/// Says that a journal was made here, so that one that has vanished is not taken for one that never was.
+const MADE: &str = "state.made";
+
+const MADE_TEXT: &str = "A journal (state.db) was made beside this file. If it is missing or empty, it was lost.\n";
+
+/// Refuses a journal that is missing or empty although it was made.
+fn refuse_lost(path: &Utf8Path) -> Result<(), JournalError> {
+    let made = path.with_file_name(MADE);
+    let lost = made.exists() && fs::metadata(path).map_or(0, |file| file.len()) == 0;
+    match lost {
+        true => {
+            let what = format!("it was made here, but is missing or empty now (to give it up, remove {made} as well)");
+            Err(JournalError::Damaged { path: path.to_owned(), what })
+        }
+        false => Ok(()),
+    }
+}
+
 /// Turns a database error into ours, saying what was attempted.
 pub(super) fn failed<'a>(path: &'a Utf8Path, doing: &'static str) -> impl Fn(rusqlite::Error) -> JournalError + 'a {
     move |error| match error.sqlite_error_code() {
@@ -76,6 +94,7 @@ pub(super) fn open_writer(root: &Utf8Path) -> Result<(Connection, Utf8PathBuf), 
     let folder = path.parent().unwrap_or(root);
     fs::create_dir_all(folder)
         .map_err(|error| JournalError::Folder { path: folder.to_owned(), error: Arc::new(error) })?;
+    refuse_lost(&path)?;
     let fail = failed(&path, "opening it");
     let mut connection = Connection::open(&path).map_err(&fail)?;
     connection.busy_timeout(Duration::from_secs(30)).map_err(&fail)?;
@@ -89,12 +108,20 @@ pub(super) fn open_writer(root: &Utf8Path) -> Result<(Connection, Utf8PathBuf), 
     }
     making.commit().map_err(&fail)?;
     check_version(&connection, &path)?;
+    let made = path.with_file_name(MADE);
+    if !made.exists() {
+        // The tables are to be in the file itself, not only in its log, before anybody relies on them.
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(&fail)?;
+        fs::write(&made, MADE_TEXT)
+            .map_err(|error| JournalError::Folder { path: folder.to_owned(), error: Arc::new(error) })?;
+    }
     Ok((connection, path.clone()))
 }
 
 /// Opens for reading; `None` if there is no journal yet. Takes no lock that would hold up a writer.
 pub(super) fn open_reader(root: &Utf8Path) -> Result<Option<(Connection, Utf8PathBuf)>, JournalError> {
     let path = journal_path(root);
+    refuse_lost(&path)?;
     if !path.exists() {
         return Ok(None);
     }

@@ -135,7 +135,9 @@ fn refusal(source: &Arc<SourceText>, error: &serde_saphyr::Error) -> Diagnostic 
             .help("define it with `&name` before its first use; a text that begins with `*` needs quotes"),
         _ => {
             let reason = UserMessageFormatter.format_message(error).into_owned();
-            Diagnostic::error("plan.syntax", format!("this is not YAML: {reason}")).at(span, "reading stopped here")
+            Diagnostic::error("plan.syntax", format!("this is not YAML: {reason}"))
+                .at(span, "reading stopped here")
+                .help("the cause may stand before this place: an open bracket or quote, a tab, a line indented too far")
         }
     }
 }

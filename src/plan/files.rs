@@ -35,10 +35,7 @@ struct Step {
 /// Reads, checks and lowers a plan; the diagnostics beside the plan are warnings.
 pub fn load(path: &Utf8Path) -> Result<(Plan, Diagnostics), Diagnostics> {
     let mut found = Diagnostics::new();
-    let (files, root, complete) = match read_all(path, &mut found) {
-        Ok(read) => read,
-        Err(diagnostic) => return Err(diagnostic.into()),
-    };
+    let (files, root, complete) = read_all(path, &mut found)?;
     for file in &files {
         if let Some(root) = &file.root {
             grammar::check(&file.source, root, &mut found);
@@ -116,11 +113,11 @@ fn parse(file: &mut File, found: &mut Diagnostics) {
 fn include(file: &File, number: usize) -> Option<(String, Span)> {
     let Value::Map(entries) = &file.root.as_ref()?.value else { return None };
     let Value::List(items) = &entries.iter().find(|entry| &*entry.key == "include")?.node.value else { return None };
-    let texts = items.iter().filter_map(|item| match &item.value {
+    let mut texts = items.iter().filter_map(|item| match &item.value {
         Value::Text(text) if !text.is_empty() && !text.contains('\0') => Some((text, item.place)),
         _ => None,
     });
-    let (text, place) = texts.skip(number).next()?;
+    let (text, place) = texts.nth(number)?;
     Some((text.to_string(), Span::new(&file.source, place.start as usize, place.end as usize)))
 }
 

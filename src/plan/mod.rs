@@ -7,12 +7,14 @@
 //! Every problem of every file is reported in one run. Never touches a machine: the only files it opens are the
 //! plan's own.
 
+mod capacity;
 mod document;
 mod files;
 mod grammar;
 mod lower;
 mod model;
 
+pub use capacity::*;
 pub use files::{document_as_json, load};
 pub use grammar::json_schema;
 pub use model::*;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
+use super::capacity::{HostCapacity, HostSizing, MachinePlacement, Utilisation};
 use crate::diagnostic::{SourceText, Span, Spanned};
 use crate::units::{ByteCount, ByteRate};
 
@@ -129,6 +130,10 @@ pub struct Host {
     pub parallel: u32,
     /// Memory that VMs may use, if declared.
     pub memory: Option<ByteCount>,
+    /// What it has, as far as declared.
+    pub capacity: HostCapacity,
+    /// How VMs are sized on it, as far as declared.
+    pub sizing: HostSizing,
 }
 
 /// One machine's migration.
@@ -154,6 +159,8 @@ pub struct Machine {
     pub on_failure: OnFailure,
     /// Machines that must be done before this one begins.
     pub after: Vec<Spanned<MachineName>>,
+    /// Which machines it shares a host with.
+    pub placement: MachinePlacement,
 }
 
 /// Where the disks are read.
@@ -195,6 +202,8 @@ pub struct Inventory {
     pub firmware: Option<Firmware>,
     /// Network adapters of the source, in order.
     pub nics: Vec<Nic>,
+    /// What the source uses, as measured.
+    pub utilisation: Utilisation,
 }
 
 /// A network adapter.

@@ -11,6 +11,7 @@
 
 mod check;
 mod describe;
+mod draw;
 mod graph;
 mod order;
 mod phases;
@@ -19,6 +20,7 @@ mod task;
 
 pub use check::{PlannerError, verify};
 pub use describe::{Action, Change, Group, Line, Preview, Summary, Why, preview};
+pub use draw::Drawing;
 pub use graph::TaskGraph;
 pub use phases::{Draft, draft};
 pub use select::{Selected, Selection, SelectionError, select};

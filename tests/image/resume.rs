@@ -56,7 +56,9 @@ fn a_stopped_capture_reads_nothing_twice() {
         }
     };
     let request = site.request(&disk("web01"), "source", ImageFormat::Raw);
-    let control = replant::image::Control::new(&stop, &tick).threads(1);
+    // Slow enough that the second half is never over before the first half is seen.
+    let rate = replant::units::ByteRate(20 << 20);
+    let control = replant::image::Control::new(&stop, &tick).threads(1).limit(Some(rate));
     let error = replant::image::capture(&store, &request, &control).unwrap_err();
     assert!(error.is_stop(), "{}", chain(&error));
     let report = site.capture(&disk("web01"), "source", ImageFormat::Raw).unwrap();

@@ -6,6 +6,7 @@ mod invalid;
 mod lowering;
 mod observe;
 mod ready_made;
+mod reference;
 mod robust;
 mod scale;
 mod schema;

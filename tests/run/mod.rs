@@ -1,1 +1,11 @@
-//! Tests of this stage.
+//! The executor from outside: a fake world of files, real scripts, real signals, real crashes.
+
+mod crash;
+mod driver;
+mod failure;
+mod kills;
+mod limits;
+mod locks;
+mod model;
+mod signals;
+mod world;

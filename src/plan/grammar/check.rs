@@ -9,7 +9,7 @@ use super::table::PLAN;
 use super::text::TextRule;
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceText, Span, closest};
 use crate::plan::document::{Entry, Node, Place, Value, shortened};
-use crate::units::{ByteCount, ByteRate, Percent, human_duration, parse_duration};
+use crate::units::{ByteCount, ByteRate, Frequency, Percent, human_duration, parse_duration};
 
 /// Checks a whole file; every problem is added to `found`.
 pub(in crate::plan) fn check(source: &Arc<SourceText>, root: &Node, found: &mut Diagnostics) {
@@ -85,8 +85,18 @@ impl Checker<'_> {
                         true => format!("must be {least}"),
                         false => format!("must be from {least} to {most}"),
                     };
-                    self.push("plan.range", message, node, &label, None);
+                    let help = (least == most).then(|| "a newer plan language needs a newer `replant`".to_owned());
+                    self.push("plan.range", message, node, &label, help);
                 }
+            }
+            // Nothing of what may be a secret is repeated.
+            (Shape::OneOf(object), Value::Text(_) | Value::Whole(_)) => {
+                let message = format!("{subject} must be a reference, not the secret itself");
+                let help = format!(
+                    "say where it comes from with one of {}; what stood in a plan is no secret any more: make a new one",
+                    object.key_list()
+                );
+                self.push("plan.type", message, node, "expected a mapping", Some(help));
             }
             (Shape::Flag, Value::Flag(_)) | (Shape::WholeOrPercent, Value::Whole(_)) => {}
             (Shape::Amount(amount), Value::Text(text)) => self.amount(node, text, *amount, subject),
@@ -178,6 +188,14 @@ impl Checker<'_> {
             Amount::Rate(least) => {
                 ByteRate::parse(text).map(|rate| (rate.0 >= least, format!("must be {} at least", ByteRate(least))))
             }
+            Amount::Percent(least, most) => Percent::parse(text).map(|percent| {
+                let bounds = format!("must be from {} to {}", Percent(least), Percent(most));
+                ((least..=most).contains(&percent.0), bounds)
+            }),
+            Amount::Frequency(least, most) => Frequency::parse(text).map(|frequency| {
+                let bounds = format!("must be from {} to {}", Frequency(least), Frequency(most));
+                ((least..=most).contains(&frequency.0), bounds)
+            }),
         };
         match outcome {
             Ok((true, _)) => {}

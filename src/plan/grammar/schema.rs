@@ -81,6 +81,16 @@ fn shape(shape: &'static Shape, definitions: &mut Map<String, Value>) -> Value {
             "pattern": r"^\s*[0-9]+(\.[0-9]{1,9})?\s*([kKMG]|[KMG]i)?\s*[bB]ps\s*$",
             "examples": ["100Mbps", "200MBps"],
         }),
+        Shape::Amount(Amount::Percent(..)) => json!({
+            "type": "string",
+            "pattern": r"^\s*[0-9]+(\.[0-9]{1,9})?\s*%\s*$",
+            "examples": ["10%"],
+        }),
+        Shape::Amount(Amount::Frequency(..)) => json!({
+            "type": "string",
+            "pattern": r"^\s*[0-9]+(\.[0-9]{1,9})?\s*[kMG]?Hz\s*$",
+            "examples": ["2000MHz", "2.4GHz"],
+        }),
         Shape::WholeOrPercent => json!({ "anyOf": [
             { "type": "integer", "minimum": 0 },
             { "type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]{1,9})?\s*%\s*$", "examples": ["10%"] },

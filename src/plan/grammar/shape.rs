@@ -38,6 +38,10 @@ pub(super) enum Amount {
     Duration(u64, u64),
     /// Bytes per second, at least.
     Rate(u64),
+    /// Hundredths of a percent.
+    Percent(u32, u32),
+    /// Hertz.
+    Frequency(u64, u64),
 }
 
 /// One of a few words.
@@ -121,11 +125,12 @@ impl Shape {
             Self::Amount(Amount::Size(..)) => "a size such as `512MiB` or `4GiB`".to_owned(),
             Self::Amount(Amount::Duration(..)) => "a duration such as `90s`, `15m` or `2h`".to_owned(),
             Self::Amount(Amount::Rate(..)) => "a rate such as `100Mbps` (bits) or `200MBps` (bytes)".to_owned(),
+            Self::Amount(Amount::Percent(..)) => "a percentage such as `10%`".to_owned(),
+            Self::Amount(Amount::Frequency(..)) => "a frequency such as `2000MHz` or `2.4GHz`".to_owned(),
             Self::WholeOrPercent => "a whole number or a percentage such as `10%`".to_owned(),
             Self::List(..) => "a list".to_owned(),
-            Self::Object(object) | Self::OneOf(object) => format!("a mapping with the keys {}", object.key_list()),
             Self::Named(rule, _) => format!("a mapping, its keys being {}", rule.what_many),
-            Self::Settings => "a mapping".to_owned(),
+            Self::Object(_) | Self::OneOf(_) | Self::Settings => "a mapping".to_owned(),
         }
     }
 }

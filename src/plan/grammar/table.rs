@@ -1,5 +1,6 @@
 //! The plan language itself. Every key is here, once.
 
+use super::capacity::{CAPACITY, PLACEMENT, SIZING, UTILISATION};
 use super::shape::Shape::{
     Amount, Choice, Flag, List, Named, Object as Obj, OneOf, Settings, Text, Whole, WholeOrPercent,
 };
@@ -77,6 +78,8 @@ static HOST: Object = Object {
         key("parallel", Whole(1, 1024), "Tasks that may work on the host at once. Default: 2."),
         key("memory", Amount(A::Size(MIB, 1024 * TIB)), "Memory that virtual machines may use."),
         key("settings", Settings, "Settings of the provider."),
+        key("capacity", Obj(&CAPACITY), "What the host has, for `replant assess`."),
+        key("sizing", Obj(&SIZING), "How virtual machines are sized on it; left out, the usual constants."),
     ],
 };
 
@@ -115,6 +118,7 @@ static MACHINE: Object = Object {
         key("post_deploy", Obj(&POST_DEPLOY), "What happens at the end."),
         key("on_failure", ON_FAILURE, ON_FAILURE_DOC),
         key("after", List(&Text(&NAME), 0), "Machines that must be done before this one begins."),
+        key("placement", Obj(&PLACEMENT), "Which machines it shares a host with, for `replant assess --place`."),
     ],
 };
 
@@ -148,6 +152,7 @@ static INVENTORY: Object = Object {
         key("cpus", Whole(1, 4096), "Its processors."),
         key("firmware", FIRMWARE, "Its firmware."),
         key("nics", List(&Obj(&NIC), 0), "Its network adapters, in order."),
+        key("utilisation", Obj(&UTILISATION), "What it uses, as measured, for `replant assess`."),
     ],
 };
 

@@ -7,7 +7,7 @@ use serde::de::{DeserializeOwned, IntoDeserializer, value};
 
 use crate::diagnostic::{SourceText, Span, Spanned};
 use crate::plan::document::{Entry, Node, Place, Value};
-use crate::units::{ByteCount, ByteRate, parse_duration};
+use crate::units::{ByteCount, ByteRate, Frequency, Percent, parse_duration};
 
 /// A value in its file.
 #[derive(Clone, Copy, Debug)]
@@ -116,6 +116,16 @@ impl<'a> At<'a> {
     /// A rate.
     pub fn rate(self) -> Option<ByteRate> {
         ByteRate::parse(self.text()?).ok()
+    }
+
+    /// A percentage.
+    pub fn percent(self) -> Option<Percent> {
+        Percent::parse(self.text()?).ok()
+    }
+
+    /// A frequency.
+    pub fn frequency(self) -> Option<Frequency> {
+        Frequency::parse(self.text()?).ok()
     }
 
     /// One of a closed enum's words.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::access::At;
+use super::capacity;
 use crate::diagnostic::{Diagnostic, Diagnostics, Spanned};
 use crate::plan::model::{Host, HostName};
 
@@ -37,6 +38,8 @@ pub(super) fn lower(roots: &[At<'_>], found: &mut Diagnostics) -> BTreeMap<HostN
                 settings_span: settings.map_or(span, |at| at.span()),
                 parallel: value.get("parallel").and_then(|at| at.whole()).unwrap_or(DEFAULT_PARALLEL),
                 memory: value.get("memory").and_then(|at| at.size()),
+                capacity: capacity::capacity(value.get("capacity")),
+                sizing: capacity::sizing(value.get("sizing")),
             };
             hosts.insert(key, host);
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use camino::Utf8Path;
 
 use super::access::{At, Layers};
+use super::capacity;
 use super::store::absolute;
 use super::unique::check_macs;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, Spanned, closest};
@@ -133,6 +134,7 @@ fn machine(at: At<'_>, context: &Context<'_>, found: &mut Diagnostics) -> Option
             .and_then(At::choice)
             .unwrap_or(OnFailure::Keep),
         after,
+        placement: capacity::placement(at.get("placement")),
         name,
     })
 }
@@ -167,6 +169,7 @@ fn inventory(machine: At<'_>) -> Inventory {
         cpus: declared.get("cpus").and_then(At::whole),
         firmware: declared.get("firmware").and_then(At::choice),
         nics: nics.collect(),
+        utilisation: capacity::utilisation(declared.get("utilisation")),
     }
 }
 
@@ -209,7 +212,8 @@ fn target_host(
     let known = || context.hosts.keys().map(|host| &*host.0);
     let Some(written) = layers.get("host") else {
         let place = machine.get("name").unwrap_or(machine);
-        if machine.is_map() {
+        // What is no mapping has been reported as that.
+        if machine.is_map() && machine.get("target").is_none_or(At::is_map) {
             let help = match context.hosts.keys().next() {
                 Some(host) => format!("write `target: {{ host: {host} }}` here or under `defaults`"),
                 None => "declare a host under `hosts`, and name it in `target` here or under `defaults`".to_owned(),

@@ -2,6 +2,7 @@
 //! that one value alone cannot show.
 
 mod access;
+mod capacity;
 mod hosts;
 mod machines;
 mod order;
