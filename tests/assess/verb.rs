@@ -134,7 +134,7 @@ fn used_bytes_that_do_not_fit_refuse_the_plan_and_sizes_alone_do_not() {
     assert!(finished.stderr.contains("can grow to 200 GiB, there is room for 80 GiB"), "{}", finished.stderr);
     let fixed = plan
         .replace("storage: 79GiB", "storage: 80GiB")
-        .replace("cpus: 1 }", "cpus: 1, disks: { allocation: fixed } }");
+        .replace("vs01, cpus: 1 }", "vs01, cpus: 1, disks: { allocation: fixed } }");
     refused(&fixed, "assess.disk-full");
 }
 

@@ -4,7 +4,7 @@ use super::slack::fill_tightly;
 use super::vectors::{Scale, State, weights};
 
 /// Work that the improvement may take, in looks at an item beside a bin.
-const WORK: u64 = 40_000_000;
+const WORK: u64 = 60_000_000;
 /// Sets that the search for the fullest bin looks at, at most, each time.
 const SETS: u64 = 400;
 /// Bins that are emptied together, at most.

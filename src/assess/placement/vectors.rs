@@ -54,16 +54,14 @@ pub(super) struct Scale<const D: usize> {
 
 impl<const D: usize> Scale<D> {
     fn new(items: &[Item<D>], bins: &[[u64; D]]) -> Self {
-        let mut unit = [0.0; D];
-        let mut demand = [0.0; D];
-        for d in 0..D {
+        let unit: [f64; D] = std::array::from_fn(|d| {
             let total: f64 = bins.iter().map(|bin| bin[d] as f64).sum();
-            if total > 0.0 {
-                unit[d] = bins.len() as f64 / total;
-            }
+            if total > 0.0 { bins.len() as f64 / total } else { 0.0 }
+        });
+        let demand = std::array::from_fn(|d| {
             let asked: f64 = items.iter().map(|item| item.size[d] as f64).sum();
-            demand[d] = asked * unit[d] / items.len().max(1) as f64;
-        }
+            asked * unit[d] / items.len().max(1) as f64
+        });
         Self { unit, demand }
     }
 
@@ -120,8 +118,8 @@ impl<'a, const D: usize> State<'a, D> {
     pub fn put(&mut self, item: u32, bin: u32) {
         let size = &self.items[item as usize].size;
         let free = &mut self.free[bin as usize];
-        for d in 0..D {
-            free[d] -= size[d];
+        for (free, size) in free.iter_mut().zip(size) {
+            *free -= size;
         }
         self.held[bin as usize].push(item);
         self.bin_of[item as usize] = Some(bin);
@@ -134,8 +132,8 @@ impl<'a, const D: usize> State<'a, D> {
         let at = held.iter().rposition(|other| *other == item).expect("what is taken out of a bin lies in it");
         held.remove(at);
         let (size, free) = (&self.items[item as usize].size, &mut self.free[bin as usize]);
-        for d in 0..D {
-            free[d] += size[d];
+        for (free, size) in free.iter_mut().zip(size) {
+            *free += size;
         }
         self.bin_of[item as usize] = None;
     }
@@ -146,8 +144,8 @@ impl<'a, const D: usize> State<'a, D> {
         let free = &mut self.free[bin as usize];
         for item in &held {
             let size = &self.items[*item as usize].size;
-            for d in 0..D {
-                free[d] += size[d];
+            for (free, size) in free.iter_mut().zip(size) {
+                *free += size;
             }
             self.bin_of[*item as usize] = None;
         }
