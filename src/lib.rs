@@ -50,6 +50,8 @@ pub mod diagnostic;
 
 pub mod address;
 
+pub mod hardware;
+
 pub mod units;
 
 pub mod vm;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::capacity::{HostCapacity, HostSizing, MachinePlacement, Utilisation};
 use crate::diagnostic::{SourceText, Span, Spanned};
+pub use crate::hardware::{DiskFormat, Firmware};
 use crate::units::{ByteCount, ByteRate};
 
 /// A machine's name, unique in a plan: `[A-Za-z0-9][A-Za-z0-9._-]*`, 63 characters at most.
@@ -181,16 +182,6 @@ pub struct SourceDisk {
     pub format: Option<DiskFormat>,
 }
 
-/// A disk file's format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DiskFormat {
-    /// Bytes as they are; also block devices.
-    Raw,
-    /// QEMU copy-on-write, version 2 or 3.
-    Qcow2,
-}
-
 /// Declared facts, for what a disk cannot tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inventory {
@@ -213,16 +204,6 @@ pub struct Nic {
     pub mac: String,
     /// The interface's name in the source, such as `eth0`.
     pub name: Option<String>,
-}
-
-/// Firmware of a machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Firmware {
-    /// Legacy BIOS.
-    Bios,
-    /// UEFI.
-    Uefi,
 }
 
 /// What the machine is used for.

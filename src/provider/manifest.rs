@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 
-use crate::plan::{DiskFormat, Firmware};
+use crate::hardware::{DiskFormat, Firmware};
 use crate::units::ByteCount;
 
 /// What a provider is, can do and needs.

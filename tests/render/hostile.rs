@@ -66,7 +66,8 @@ impl Site {
             .output()
             .expect("dash can be run: install the Debian package dash");
         let text = String::from_utf8(fs::read(&record).expect("it is there")).expect("arguments are UTF-8");
-        let calls = text.split(&format!("{END}\0")).filter(|call| !call.is_empty());
+        let end = format!("{END}\0");
+        let calls = text.split(&end).filter(|call| !call.is_empty());
         let calls = calls.map(|call| {
             call.strip_suffix('\0').expect("each ends with a zero").split('\0').map(str::to_owned).collect()
         });
