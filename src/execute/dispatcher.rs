@@ -27,6 +27,7 @@ use super::limits::Budgets;
 use super::outcome::RunReport;
 use super::run_state::{Message, Mode, Node, Scope, ScopePhase, Setup, Step, Then};
 use super::runner::{Call, Halt, TaskHandle, TaskRunner};
+use super::waves::WaveGate;
 
 pub(super) struct Dispatcher<R> {
     pub setup: Setup<R>,
@@ -34,6 +35,8 @@ pub(super) struct Dispatcher<R> {
     pub scopes: Vec<Scope>,
     /// Failed machines per wave, and whether the wave is frozen.
     pub waves: Vec<(u32, bool)>,
+    /// Which waves are open.
+    pub gate: WaveGate,
     pub budgets: Budgets,
     pub ready: BinaryHeap<Reverse<u32>>,
     pub running: HashMap<u32, watch::Sender<Halt>>,
@@ -96,6 +99,7 @@ impl<R: TaskRunner> Dispatcher<R> {
         Self {
             scopes: scopes.collect(),
             waves: vec![(0, false); setup.manifest.waves.len()],
+            gate: WaveGate::new(setup.manifest.waves.len(), &setup.shape, &nodes),
             budgets: Budgets::new(&setup.manifest.budgets, tasks.iter().map(|task| task.budgets.as_slice())),
             nodes,
             ready: BinaryHeap::new(),

@@ -44,6 +44,14 @@ impl<R: TaskRunner> Dispatcher<R> {
             }
         }
         (0..self.scopes.len() as u32).for_each(|scope| self.ready_tasks_of(scope));
+        self.open_waves();
+    }
+
+    /// Lets the machines of the next waves begin, if those of the waves before have ended.
+    fn open_waves(&mut self) {
+        while let Some(scopes) = self.gate.advance(|wave| self.waves[wave].1) {
+            scopes.into_iter().for_each(|scope| self.ready_tasks_of(scope));
+        }
     }
 
     /// Puts the tasks of a scope that wait for nothing into the ready heap.
@@ -58,6 +66,10 @@ impl<R: TaskRunner> Dispatcher<R> {
     }
 
     fn ready_if_free(&mut self, node: u32) {
+        let scope = self.setup.shape.scope_of[node as usize] as usize;
+        if !self.gate.is_open(self.setup.shape.scopes[scope].wave) {
+            return;
+        }
         let state = &mut self.nodes[node as usize];
         if state.step == Step::Waiting && state.waits == 0 {
             state.step = Step::Ready;
@@ -209,6 +221,8 @@ impl<R: TaskRunner> Dispatcher<R> {
         (state.redo, state.again) = (false, false);
         self.free(node, Step::Done);
         self.dependents_go_on(node);
+        self.gate.task_done(&self.setup.shape, self.setup.shape.scope_of[node as usize]);
+        self.open_waves();
     }
 
     /// The failure is durable: again, or for good.
@@ -256,6 +270,7 @@ impl<R: TaskRunner> Dispatcher<R> {
             self.report.blocked += 1;
             to_block.extend_from_slice(self.setup.shape.dependents.of(blocked));
             let scope = self.setup.shape.scope_of[blocked as usize];
+            self.gate.scope_ended(&self.setup.shape, scope);
             // A machine whose shared work failed has failed itself; one that only comes after another has not begun.
             if !self.setup.shape.scopes[own as usize].is_machine && concerned.last() != Some(&scope) {
                 concerned.push(scope);
@@ -273,6 +288,7 @@ impl<R: TaskRunner> Dispatcher<R> {
             // The partial work of the shared task itself; what others of its scope made is used by other machines.
             self.unwind(own, Some(vec![node]));
         }
+        self.open_waves();
     }
 
     /// Counts a failed machine and unwinds it if its policy says so; returns whether it does.
@@ -290,6 +306,7 @@ impl<R: TaskRunner> Dispatcher<R> {
                 self.setup.emitter.emit(RunEventKind::WaveFrozen { wave, failed });
             }
         }
+        self.gate.scope_ended(&self.setup.shape, scope);
         if policy == OnFailure::Rollback {
             self.unwind(scope, None);
         }

@@ -26,6 +26,7 @@ mod run_state;
 mod runner;
 mod trial;
 mod unwind;
+mod waves;
 mod worker;
 
 pub use apply::{ApplyOptions, OnStart, apply, apply_async};

@@ -1,1 +1,5 @@
-//! The graph, its order, its keys, and what the preview says.
+//! The graph, its order, its keys, what is selected, and what the preview says.
+
+mod graph;
+mod preview;
+mod run_folder;

@@ -2,4 +2,5 @@
 
 pub mod site;
 
+mod hostile;
 mod snapshots;

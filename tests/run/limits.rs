@@ -106,6 +106,33 @@ fn a_failure_in_a_wave_blocks_only_what_depends_on_it() {
 }
 
 #[test]
+fn a_wave_begins_when_the_wave_before_has_ended() {
+    let order = |injections: &[&str], max_failures| {
+        let world = World::new();
+        // The second wave's tasks stand first, and nothing but the waves holds them back.
+        let tasks: Vec<Task> =
+            ["c/create", "d/create", "a/create", "b/create", "e/create"].map(|a| task(a, &[])).into();
+        let mut plan = manifest(tasks, OnFailure::Keep);
+        plan.waves = vec![wave("first", &["a", "b"], max_failures), wave("second", &["c", "d"], None)];
+        let mut options = world.apply_options(&plan);
+        options.jobs = Some(1);
+        options.injections = injections.iter().map(|text| text.parse().unwrap()).collect();
+        apply(options).unwrap();
+        let calls = world.calls().into_iter().filter_map(|call| Some(call.strip_prefix("apply ")?.to_owned()));
+        calls.collect::<Vec<_>>()
+    };
+    let all = order(&[], None);
+    let at = |task: &str| all.iter().position(|called| called == task).unwrap();
+    assert_eq!(all.len(), 5);
+    assert!(at("a/create").max(at("b/create")) < at("c/create").min(at("d/create")), "{all:?}");
+    let tolerated = order(&["fail@a/create"], Some(1));
+    assert_eq!(tolerated.iter().filter(|task| *task == "c/create" || *task == "d/create").count(), 2);
+    let frozen = order(&["fail@a/create"], Some(0));
+    assert!(!frozen.iter().any(|task| task == "c/create" || task == "d/create"), "{frozen:?}");
+    assert!(frozen.iter().any(|task| task == "e/create"), "a machine of no wave goes on");
+}
+
+#[test]
 fn an_attempt_that_takes_too_long_or_is_silent_is_ended() {
     for (timeout, stall, expected) in
         [(Some(100), None, "not done after 100ms"), (None, Some(100), "no progress for 100ms")]
