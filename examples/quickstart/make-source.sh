@@ -89,6 +89,8 @@ cat > "$r/etc/systemd/system/quickstart-ready.service" <<'UNIT'
 [Unit]
 Description=Say on the serial console that the machine is up
 After=local-fs.target swap.target systemd-networkd.service
+# A login prompt hangs up its terminal when it starts, and what is being written there would be lost.
+Before=serial-getty@ttyS0.service getty.target
 [Service]
 Type=oneshot
 ExecStart=/usr/local/sbin/quickstart-ready
@@ -111,7 +113,7 @@ HOOK
         --aptopt='Acquire::Languages "none"' --aptopt='APT::Install-Recommends "false"' \
         --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
         --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='force-confold' --dpkgopt='force-unsafe-io' \
-        --include=systemd-sysv,udev,kmod,initramfs-tools,linux-image-cloud-amd64,zstd,iproute2 \
+        --include=systemd-sysv,udev,kmod,initramfs-tools,linux-image-cloud-amd64,zstd,iproute2,dbus \
         --essential-hook="$work/essential" --customize-hook="$work/customize" \
         "$suite" "$work/base.tar" >&2
     mv "$work/base.tar" "$base"
@@ -133,6 +135,10 @@ while [ $i -lt 40 ]; do
     echo "order $i of $name" > "$work/data/shop/orders/$i.txt"
     i=$((i + 1))
 done
+# A machine that was installed long ago has its identity and nothing left to bring up to date at its next boot.
+head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n' > "$root/etc/machine-id"
+echo >> "$root/etc/machine-id"
+touch -r "$root/usr" "$root/etc/.updated" "$root/var/.updated"
 sum() { (cd "$1" && find . -type f | sort | xargs sha256sum) | sha256sum | cut -c1-16; }
 echo "QUICKSTART-READY host=$name root-sha256=$(sum "$root/usr/share/quickstart") data-sha256=$(sum "$work/data/shop")" \
     > "$out/$name.expected"
@@ -165,8 +171,8 @@ GRUB_DISABLE_LINUX_UUID=true
 EOF_DEFAULT
 
 # --- disks ------------------------------------------------------------------------------------------------------------
-mke2fs -q -t ext4 -L root -U 5a0f7c1e-0d6b-4e0c-9c0e-1b0f3c2d4e51 -d "$root" "$work/sda1" 600M
-mke2fs -q -t ext4 -L data -U 5a0f7c1e-0d6b-4e0c-9c0e-1b0f3c2d4e52 -d "$work/data" "$work/sdb1" 96M
+mke2fs -q -t ext4 -L root -U 5a0f7c1e-0d6b-4e0c-9c0e-1b0f3c2d4e51 -d "$root" "$work/sda1" 600M >/dev/null
+mke2fs -q -t ext4 -L data -U 5a0f7c1e-0d6b-4e0c-9c0e-1b0f3c2d4e52 -d "$work/data" "$work/sdb1" 96M >/dev/null
 truncate -s 32M "$work/sdb2"
 mkswap -q -U 5a0f7c1e-0d6b-4e0c-9c0e-1b0f3c2d4e53 "$work/sdb2" >/dev/null
 

@@ -99,7 +99,9 @@ pub fn convert_guest(
     mut told: impl FnMut(&Report),
 ) -> Result<ConversionResult, BootError> {
     let vm = VmFolder::open(&step.vm)?;
-    let files = ["vmlinuz", "agent.img"].map(|name| step.agent.join(name));
+    // The start script works in the VM's folder.
+    let agent = std::path::absolute(&step.agent).unwrap_or_else(|_| step.agent.clone());
+    let files = ["vmlinuz", "agent.img"].map(|name| agent.join(name));
     if let Some(path) = files.iter().find(|path| !path.is_file()) {
         return Err(BootError::NoAgent { path: path.clone() });
     }
