@@ -66,7 +66,8 @@ impl Site {
             .output()
             .expect("dash can be run: install the Debian package dash");
         let text = String::from_utf8(fs::read(&record).expect("it is there")).expect("arguments are UTF-8");
-        let calls = text.split(&format!("{END}\0")).filter(|call| !call.is_empty());
+        let end = format!("{END}\0");
+        let calls = text.split(&end).filter(|call| !call.is_empty());
         let calls = calls.map(|call| {
             call.strip_suffix('\0').expect("each ends with a zero").split('\0').map(str::to_owned).collect()
         });
@@ -190,7 +191,7 @@ fn the_usual_suspects_are_harmless() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 16, max_shrink_iters: 32, ..ProptestConfig::default() })]
     #[test]
-    fn any_text_is_harmless(evil in "[ -~\n\t\u{e9}\u{2028}\u{1f980}'\"`$\\\\<>&;|(){}*]{1,24}") {
+    fn any_text_is_harmless(evil in "[ -~\n\t\u{e9}\u{2028}\u{1f980}'\"`$\\\\<>&;|(){}*]{1,16}") {
         check(&evil);
     }
 }
