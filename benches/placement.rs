@@ -30,6 +30,7 @@ fn main() {
     header();
     for number in 1..=8 {
         row::<3>(number, 200, instances);
+        row::<4>(number, 200, instances);
         row::<5>(number, 200, instances);
         row::<10>(number, 200, instances);
     }

@@ -1,6 +1,7 @@
 //! Black-box and stage tests, one module per folder.
 
 mod architecture;
+mod assess;
 mod cli;
 mod common;
 mod end_to_end;

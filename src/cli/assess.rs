@@ -30,8 +30,8 @@ pub struct AssessArgs {
     #[arg(long, value_name = "PERCENT", default_value = "0%", requires = "place", value_parser = percent)]
     headroom: Percent,
     /// Print a table for spreadsheets instead of text
-    #[arg(long, value_name = "TABLE", num_args = 0..=1, default_missing_value = "machines")]
-    #[arg(conflicts_with_all = ["json", "explain"])]
+    #[arg(long, value_name = "TABLE", num_args = 0..=1, require_equals = true, default_missing_value = "machines")]
+    #[arg(conflicts_with = "explain")]
     csv: Option<Table>,
 }
 

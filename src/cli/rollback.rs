@@ -76,7 +76,7 @@ pub fn run(args: &RollbackArgs, global: &Global) -> Result<Exit, Failure> {
 }
 
 /// The display that fits where the output goes.
-fn display(global: &Global) -> Display {
+pub(super) fn display(global: &Global) -> Display {
     match (global.json, std::io::stderr().is_terminal()) {
         (true, _) => Display::Json(Box::new(std::io::stdout())),
         (false, true) => Display::Bars,
@@ -90,7 +90,7 @@ fn exit_of(report: &RunReport) -> Exit {
 }
 
 /// An error of the executor with its exit code.
-fn as_failure(error: ExecuteError) -> Failure {
+pub(super) fn as_failure(error: ExecuteError) -> Failure {
     let exit = Exit::from(&error);
     Failure::with(exit, error)
 }

@@ -1,5 +1,5 @@
 //! Stopping in three stages. Ctrl-C once: nothing new starts, what runs is awaited; twice: SIGTERM to what runs; three
-//! times: SIGKILL. SIGTERM to us counts like Ctrl-C.
+//! times: SIGKILL. SIGTERM and SIGHUP to us count like Ctrl-C.
 
 use std::io;
 
@@ -27,15 +27,17 @@ impl StopHandle {
         let _ = self.0.send(reason.into());
     }
 
-    /// Makes SIGINT and SIGTERM to this process call [`StopHandle::stop`]. Needs a running tokio runtime.
+    /// Makes SIGINT, SIGTERM and SIGHUP to this process call [`StopHandle::stop`]. Needs a running tokio runtime.
     pub(super) fn listen_to_signals(&self) -> io::Result<tokio::task::JoinHandle<()>> {
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let mut hangup = signal(SignalKind::hangup())?;
         let handle = self.clone();
         Ok(tokio::spawn(async move {
             loop {
                 let reason = tokio::select! {
                     Some(()) = interrupt.recv() => "Ctrl-C",
                     Some(()) = terminate.recv() => "SIGTERM",
+                    Some(()) = hangup.recv() => "the terminal has gone",
                     else => return,
                 };
                 handle.stop(reason);

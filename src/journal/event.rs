@@ -125,7 +125,7 @@ pub struct TaskEvent {
     pub task: Address,
     /// How.
     pub event: TaskEventKind,
-    /// Which attempt, from 1, counted over all runs.
+    /// Which attempt of the run, from 1; 0 for a task that the run has not attempted.
     pub attempt: u32,
     /// The inputs, with `Started` and `AlreadyTrue`; the other events keep those.
     #[serde(default, skip_serializing_if = "Option::is_none")]

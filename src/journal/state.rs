@@ -42,6 +42,8 @@ pub(super) struct TaskRow {
     pub task: Address,
     pub status: TaskStatus,
     pub key: String,
+    /// A hash of `key`, which is long and seldom changes.
+    key_hash: Hash,
     pub run: String,
     pub attempt: u32,
     pub seq: u64,
@@ -60,6 +62,7 @@ impl TaskRow {
             task,
             status: TaskStatus::Pending,
             key: "{}".into(),
+            key_hash: hash(&[b"{}"]),
             run: String::new(),
             attempt: 0,
             seq: 0,
@@ -71,13 +74,15 @@ impl TaskRow {
 
     pub fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         let status: String = row.get(1)?;
+        let key: String = row.get(2)?;
         Ok(Self {
             task: Address::new(row.get::<_, String>(0)?),
             status: status_named(&status).ok_or_else(|| {
                 let error = format!("`{status}` is not a status").into();
                 rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, error)
             })?,
-            key: row.get(2)?,
+            key_hash: hash(&[key.as_bytes()]),
+            key,
             run: row.get(3)?,
             attempt: row.get(4)?,
             seq: row.get::<_, i64>(5)? as u64,
@@ -92,6 +97,7 @@ impl TaskRow {
         self.status = self.status.next(event.event)?;
         if let Some(key) = &event.key {
             self.key = to_json(key);
+            self.key_hash = hash(&[self.key.as_bytes()]);
         }
         if matches!(event.event, TaskEventKind::Started | TaskEventKind::AlreadyTrue) {
             run.as_str().clone_into(&mut self.begun_in);
@@ -111,7 +117,7 @@ impl TaskRow {
         hash(&[
             self.task.as_str().as_bytes(),
             status_name(self.status).as_bytes(),
-            self.key.as_bytes(),
+            &self.key_hash,
             self.run.as_bytes(),
             &self.attempt.to_le_bytes(),
             &self.seq.to_le_bytes(),

@@ -105,7 +105,7 @@ fn what_an_unfinished_capture_has_stored_stays_until_it_is_discarded() {
     let kept = pack_bytes(&site);
     assert!(kept > stored / 2, "{kept} of {stored}");
     // Everything that was read before the damage is found again by the next capture.
-    std::fs::write(site.path("head"), text(3, 4 * MIB)).unwrap();
+    std::fs::write(site.path("head"), text(3, MIB)).unwrap();
     assert_eq!(site.capture(&disk("two"), "head", ImageFormat::Raw).unwrap().stored, 0);
     assert_eq!(replant::image::discard(&site.store(), &disk("one")).unwrap(), 1);
     let two = site.store().newest(&disk("two")).unwrap();

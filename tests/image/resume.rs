@@ -145,3 +145,37 @@ fn a_torn_pack_tail_is_cut_and_whole_chunks_in_it_are_kept() {
     assert_eq!(std::fs::metadata(&index).unwrap().len(), 32 + 63 * 64);
     assert!(same_content(&site.path("source"), &site.restored(&disk("web01"), 4 * MIB).unwrap()));
 }
+
+#[test]
+fn a_killed_capture_leaves_no_helper_behind() {
+    let site = Site::new();
+    std::fs::write(site.path("raw"), text(1, SIZE)).unwrap();
+    let path = |name: &str| site.path(name).display().to_string();
+    let options = ["convert", "-f", "raw", "-O", "qcow2", "-c", "-o", "compression_type=zstd"];
+    qemu_img(&[&options[..], &[&path("raw"), &path("source")]].concat());
+    let args = ["image", "capture", "--machine", "web01", "--disk", "disk0", "--source", "source", "--format", "qcow2"];
+    let command = site.replant(&[&args[..], &["--limit", "20MBps"]].concat());
+    let mut helpers = 0;
+    let killed = kill_when(&site, command, |message| {
+        helpers = helpers.max(helpers_of(&site));
+        progress(message).is_some_and(|current| current > 0)
+    });
+    assert!(killed && helpers == 1, "killed: {killed}, helpers seen: {helpers}");
+    let begun = std::time::Instant::now();
+    while helpers_of(&site) > 0 {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60), "the helper is still there");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    site.capture(&disk("web01"), "source", ImageFormat::Qcow2).unwrap();
+    assert!(same_content(&site.path("raw"), &site.restored(&disk("web01"), SIZE).unwrap()));
+}
+
+/// Processes that serve the site's source.
+fn helpers_of(site: &Site) -> usize {
+    let needle = format!("filename={}", site.path("source").canonicalize().unwrap().display());
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter_map(|process| std::fs::read(process.path().join("cmdline")).ok())
+        .filter(|line| String::from_utf8_lossy(line).contains(&needle))
+        .count()
+}

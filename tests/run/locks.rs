@@ -51,3 +51,23 @@ fn the_lease_of_a_dead_process_is_taken_over() {
     assert!(after > before, "the epoch rises");
     assert!(world.reader().holders().unwrap().is_empty());
 }
+
+#[test]
+fn an_executor_that_lost_its_lease_starts_nothing_more() {
+    let world = World::new();
+    let plan = manifest(vec![task("m/create", &[]), task("m/deploy", &["m/create"])], OnFailure::Rollback);
+    world.freeze(&plan);
+    let (begun, go) = (world.pipe("begun"), world.pipe("go"));
+    world.hook(&format!("if [ $word = apply ]; then echo > {begun}; read -r line < {go}; fi"));
+    let mut driver = Driver::start(&world, &[]);
+    read_pipe(&begun);
+    // Somebody who takes it for dead (on another system, say) takes over.
+    let connection = rusqlite::Connection::open(replant::journal::journal_path(&world.root)).unwrap();
+    connection.execute("UPDATE holder SET fenced = 1", []).unwrap();
+    write_pipe(&go, "go\n");
+    let line = driver.wait_for("stopping");
+    assert!(line.contains("was taken over"), "{line}");
+    assert_ne!(driver.finish().0, Some(0));
+    assert_eq!(world.count("check m/deploy"), 0);
+    assert_eq!(world.ledger().entries.len(), 1, "what it did then is for the new holder to look at");
+}

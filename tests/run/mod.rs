@@ -8,4 +8,5 @@ mod limits;
 mod locks;
 mod model;
 mod signals;
+mod verbs;
 mod world;

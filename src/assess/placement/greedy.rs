@@ -4,7 +4,7 @@ use super::slack::fill_tightly;
 use super::vectors::{Item, Scale, State, weights};
 
 /// Work that all heuristics together may take, in looks at an item beside a bin.
-const WORK: u64 = 100_000_000;
+const WORK: u64 = 40_000_000;
 /// Sets that the search for the fullest bin looks at, at most, each time.
 const SETS: u64 = 20_000;
 /// Above this many items that search is too slow for what it gives.

@@ -16,6 +16,7 @@ pub(super) struct ServedDisk {
     _folder: tempfile::TempDir,
 }
 
+const TOOL: &str = "qemu-storage-daemon";
 /// How long the daemon may take to open a disk.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -36,8 +37,14 @@ pub(super) fn serve(path: &Path, refusal: &io::Error) -> Result<ServedDisk> {
     let text = |path: &Path| {
         path.to_str().map(|text| text.replace(',', ",,")).ok_or_else(|| unreadable("its path is not UTF-8".into()))
     };
-    let mut command = Command::new("qemu-storage-daemon");
+    if !is_installed(TOOL) {
+        return Err(ImageError::MissingTool { tool: TOOL, package: "qemu-system-common" });
+    }
+    // A daemon in a group of its own hears no signal that is meant for us, so that we end at a checkpoint; if we are
+    // killed, the kernel ends it.
+    let mut command = Command::new("setpriv");
     command
+        .args(["--pdeathsig", "TERM", "--", TOOL])
         .arg("--blockdev")
         .arg(format!("driver=file,node-name=file,read-only=on,filename={}", text(&absolute)?))
         .args(["--blockdev", "driver=qcow2,node-name=disk,read-only=on,file=file"])
@@ -48,9 +55,7 @@ pub(super) fn serve(path: &Path, refusal: &io::Error) -> Result<ServedDisk> {
         .stderr(Stdio::piped())
         .process_group(0);
     let daemon = command.spawn().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            ImageError::MissingTool { tool: "qemu-storage-daemon", package: "qemu-system-common" }
-        }
+        io::ErrorKind::NotFound => ImageError::MissingTool { tool: "setpriv", package: "util-linux" },
         _ => unreadable(error.to_string()),
     })?;
     let mut served = ServedDisk { disk: None, daemon, _folder: folder };
@@ -73,6 +78,10 @@ pub(super) fn serve(path: &Path, refusal: &io::Error) -> Result<ServedDisk> {
         }
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+fn is_installed(tool: &str) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(tool).is_file()))
 }
 
 fn is_mounted(point: &Path, folder: &Path) -> bool {

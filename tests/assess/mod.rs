@@ -1,0 +1,5 @@
+//! `replant assess`: sizing, host rules, explanations; and placement against the literature.
+
+mod instances;
+mod placement;
+mod verb;
