@@ -25,6 +25,7 @@ pub enum Point {
 pub struct Ordering {
     graph: StableDiGraph<Point, ()>,
     tasks: Vec<NodeIndex>,
+    at_once: Vec<bool>,
 }
 
 impl Ordering {
@@ -32,12 +33,19 @@ impl Ordering {
     pub fn new(tasks: usize, edges: usize) -> Self {
         let mut graph = StableDiGraph::with_capacity(tasks, edges);
         let tasks = (0..tasks).map(|number| graph.add_node(Point::Task(number))).collect();
-        Self { graph, tasks }
+        let at_once = vec![false; graph.node_count()];
+        Self { graph, tasks, at_once }
     }
 
     /// `later` waits for `earlier`.
     pub fn edge(&mut self, earlier: usize, later: usize) {
         self.graph.add_edge(self.tasks[earlier], self.tasks[later], ());
+    }
+
+    /// `last` stands right behind `before`, whatever else could come next.
+    pub fn behind(&mut self, before: usize, last: usize) {
+        self.edge(before, last);
+        self.at_once[last] = true;
     }
 
     /// Adds the points between waves: `first` and `last` give the first and last task of a machine by its number in
@@ -73,6 +81,7 @@ impl Ordering {
         // Points between waves come before any task, so that what they hold back is not put off.
         let rank = |node: NodeIndex| match self.graph[node] {
             Point::WaveBegins(_) => (0, node.index()),
+            Point::Task(number) if self.at_once[number] => (0, node.index()),
             Point::Task(number) => (1, number),
         };
         let ready = self.graph.node_indices().filter(|node| waits_for[node.index()] == 0);

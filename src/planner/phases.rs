@@ -215,7 +215,7 @@ impl<'a> Builder<'a> {
             }
             if task.phase == Phase::Cleanup {
                 // Not a dependency, for it runs when others have failed; but it stands at the machine's end.
-                ordering.edge(number - 1, number);
+                ordering.behind(number - 1, number);
             }
         }
         ordering.waves(&self.plan.plan, &self.number, &self.first, &self.last);

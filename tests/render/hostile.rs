@@ -191,7 +191,7 @@ fn the_usual_suspects_are_harmless() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 16, max_shrink_iters: 32, ..ProptestConfig::default() })]
     #[test]
-    fn any_text_is_harmless(evil in "[ -~\n\t\u{e9}\u{2028}\u{1f980}'\"`$\\\\<>&;|(){}*]{1,24}") {
+    fn any_text_is_harmless(evil in "[ -~\n\t\u{e9}\u{2028}\u{1f980}'\"`$\\\\<>&;|(){}*]{1,16}") {
         check(&evil);
     }
 }

@@ -1,6 +1,9 @@
 //! A plan with made-up facts, so that rendering and planning can be looked at without any disk.
 
+use std::sync::Arc;
+
 use camino::Utf8PathBuf;
+use replant::diagnostic::SourceText;
 use replant::inventory::{DiskFacts, DiskKind, ResolvedMachine, ResolvedPlan};
 use replant::plan::{self, DiskFormat, Firmware, Plan};
 use replant::units::ByteCount;
@@ -22,6 +25,10 @@ fn relocate(mut plan: Plan, from: &str) -> Plan {
     plan.store.path = moved(&plan.store.path);
     if let plan::Encryption::Aes256Gcm { key: plan::SecretRef::File(path) } = &mut plan.store.encryption {
         *path = moved(path);
+    }
+    for file in &mut plan.files {
+        let path = file.path.replacen(from, "/srv/site", 1);
+        *file = Arc::new(SourceText { path, text: file.text.clone() });
     }
     for disk in plan.machines.iter_mut().flat_map(|machine| &mut machine.source.disks) {
         disk.path.value = moved(&disk.path.value);
