@@ -4,13 +4,13 @@
 # A linker and a C compiler for the crates that bring C.
 PACKAGES_BUILD="gcc libc6-dev"
 # The embedded provider: QEMU with firmware for BIOS and UEFI.
-PACKAGES_QEMU="qemu-system-x86 qemu-utils ovmf seabios"
+PACKAGES_QEMU="qemu-system-x86 qemu-system-common qemu-utils ovmf seabios"
 # The agent is assembled from packages with these.
 PACKAGES_AGENT="busybox-static kmod zstd xz-utils cpio"
 # The quickstart's source machine is built with these.
 PACKAGES_SOURCE="mmdebstrap e2fsprogs fdisk grub-pc-bin grub-common"
 # The tests check scripts, XML and mounted disks with these.
-PACKAGES_TEST="shellcheck libxml2-utils util-linux"
+PACKAGES_TEST="shellcheck dash libxml2-utils util-linux xfsprogs btrfs-progs ntfs-3g dosfstools mtools lvm2 fuse3"
 
 say() { printf '\n==> %s\n' "$*"; }
 

@@ -100,10 +100,9 @@ impl Migration {
     pub fn tasks(&self) -> Vec<String> {
         let printed = self.site.replant(&["plan", "plan.yaml", "--json"]).expect(0).stdout;
         let plan: serde_json::Value = serde_json::from_str(&printed).expect("the preview is JSON");
-        plan["tasks"]
-            .as_array()
-            .expect("a list of tasks")
-            .iter()
+        let groups = plan["groups"].as_array().expect("a list of groups");
+        let lines = groups.iter().flat_map(|group| group["lines"].as_array().expect("a list of tasks"));
+        lines
             .map(|task| task["address"].as_str().expect("an address").to_owned())
             .filter(|address| !address.ends_with("/cleanup"))
             .collect()
@@ -115,23 +114,23 @@ impl Migration {
         line.expect("the source says what it prints").trim().to_owned()
     }
 
-    /// How often each task was applied, over all runs, from the status that `replant` prints.
-    pub fn applied(&self) -> Vec<(String, u64)> {
+    /// The addresses of the tasks that are done now.
+    pub fn finished(&self) -> Vec<String> {
         let printed = self.site.replant(&["status", "--json"]).expect(0).stdout;
         let status: serde_json::Value = serde_json::from_str(&printed).expect("the status is JSON");
-        let tasks = status["tasks"].as_array().expect("a list of tasks");
+        let tasks = status["tasks"].as_array().expect("a list of tasks").iter();
         tasks
-            .iter()
-            .map(|task| {
-                let address = task["address"].as_str().expect("an address").to_owned();
-                (address, task["applied"].as_u64().expect("a count of successes"))
-            })
+            .filter(|task| matches!(task["status"].as_str(), Some("applied" | "already-true")))
+            .map(|task| task["task"].as_str().expect("an address").to_owned())
             .collect()
     }
 
-    /// The addresses of the tasks that are done now.
-    pub fn finished(&self) -> Vec<String> {
-        self.applied().into_iter().filter(|(_, times)| *times > 0).map(|(address, _)| address).collect()
+    /// Applies to the end and returns the addresses of the tasks that were begun.
+    pub fn resume(&self) -> Vec<String> {
+        let events = run(&mut self.apply(&["--json"]));
+        let events = events.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let started = events.filter(|event| event["type"] == "task-started");
+        started.filter_map(|event| event["task"].as_str().map(str::to_owned)).collect()
     }
 
     /// Every path below the site that a run may make, apart from the image store and the records in `.replant`.
