@@ -1,5 +1,6 @@
 //! One line that changes when a disk's content or layout may have changed.
 
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
@@ -7,12 +8,20 @@ use std::path::Path;
 /// `file size=N mtime=NANOSECONDS inode=N` or `block serial=S size=N`.
 pub fn identity(path: &Path) -> io::Result<String> {
     let meta = std::fs::metadata(path)?;
+    let size = match meta.file_type().is_block_device() {
+        true => super::size(&super::open_read_only(path)?)?,
+        false => meta.len(),
+    };
+    Ok(identity_line(&meta, size))
+}
+
+/// The same line for a disk that was looked at already: a block device's own metadata does not say its `size`.
+pub fn identity_line(meta: &Metadata, size: u64) -> String {
     if meta.file_type().is_block_device() {
-        let size = super::size(&super::open_read_only(path)?)?;
-        return Ok(format!("block serial={} size={size}", serial(meta.rdev())));
+        return format!("block serial={} size={size}", serial(meta.rdev()));
     }
     let mtime = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
-    Ok(format!("file size={} mtime={mtime} inode={}", meta.len(), meta.ino()))
+    format!("file size={} mtime={mtime} inode={}", meta.len(), meta.ino())
 }
 
 /// The serial number that the kernel knows, or the device's numbers if it knows none.

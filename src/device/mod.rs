@@ -7,4 +7,4 @@ mod disk;
 mod identity;
 
 pub use disk::{open_exclusive, open_read_only, size};
-pub use identity::identity;
+pub use identity::{identity, identity_line};

@@ -6,7 +6,8 @@ use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOp
 
 use camino::Utf8Path;
 
-use super::{boot, identity, qcow2};
+use super::{boot, qcow2};
+use crate::device;
 use crate::inventory::{DiskFacts, DiskKind};
 use crate::plan::{DiskFormat, DiskIndex};
 use crate::units::ByteCount;
@@ -175,7 +176,7 @@ pub fn probe_disk(path: &Utf8Path, index: DiskIndex, declared: Option<DiskFormat
         kind: if block { DiskKind::Block } else { DiskKind::File },
         size: ByteCount(size),
         allocated: ByteCount(if block { length } else { metadata.blocks() * 512 }),
-        identity: identity::identity(&metadata, length),
+        identity: device::identity_line(&metadata, length),
         boots,
     })
 }

@@ -2,7 +2,6 @@
 
 mod boot;
 mod disk;
-mod identity;
 mod observe;
 mod qcow2;
 
