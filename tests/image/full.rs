@@ -65,7 +65,7 @@ fn a_full_target_says_so_and_goes_on_later() {
         let path = site.path(name);
         match format {
             ImageFormat::Raw => std::fs::File::create(&path).unwrap().set_len(24 * MIB).unwrap(),
-            ImageFormat::Qcow2 => replant::image::Qcow2Disk::create(&path, 24 * MIB).unwrap(),
+            _ => replant::image::Qcow2Disk::create(&path, 24 * MIB).unwrap(),
         }
         let message = chain(&site.deploy(&disk("web01"), name, format).unwrap_err());
         assert!(message.starts_with("cannot deploy web01/disk0: no space left for "), "{message}");

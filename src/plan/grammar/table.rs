@@ -139,8 +139,21 @@ static DISK: Object = Object {
     ],
 };
 
-const FORMAT: super::shape::Shape =
-    Choice(&[word("raw", "bytes as they are; also block devices"), word("qcow2", "QEMU copy-on-write")]);
+const FORMAT: super::shape::Shape = Choice(&[
+    word("raw", "bytes as they are; also block devices"),
+    word("qcow2", "QEMU copy-on-write; compressed and layered ones, too"),
+    word("vmdk", "VMware: sparse, flat, split or stream-optimised"),
+    word("ova", "a disk of an appliance: `path: box.ova`, or `path: box.ova/disk2.vmdk` if it has several"),
+    word("vhd", "Microsoft and Xen, fixed or dynamic"),
+    word("vhdx", "Microsoft, fixed or dynamic"),
+]);
+const TARGET_FORMAT: super::shape::Shape = Choice(&[
+    word("raw", "bytes as they are"),
+    word("qcow2", "QEMU copy-on-write"),
+    word("vmdk", "VMware"),
+    word("vhd", "Microsoft and Xen"),
+    word("vhdx", "Microsoft"),
+]);
 const FIRMWARE: super::shape::Shape = Choice(&[word("bios", "legacy BIOS"), word("uefi", "UEFI")]);
 
 static INVENTORY: Object = Object {
@@ -229,7 +242,7 @@ static TARGET_DISKS: Object = Object {
     what: "`disks` of a target",
     doc: "How the virtual machine's disk files are made.",
     keys: &[
-        key("format", FORMAT, "Their format. Default: `qcow2`."),
+        key("format", TARGET_FORMAT, "Their format, one that the host's provider takes. Default: `qcow2`."),
         key(
             "allocation",
             Choice(&[
