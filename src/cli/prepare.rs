@@ -6,7 +6,6 @@ use crate::assess;
 use crate::diagnostic::Diagnostics;
 use crate::inventory::{self, ResolvedPlan};
 use crate::journal::{JournalReader, Ledger};
-use crate::plan;
 use crate::planner::{self, Preview, Selected, Selection, TaskGraph};
 use crate::provider::Catalog;
 use crate::render::{ArtifactSet, NoSink, render};
@@ -36,9 +35,12 @@ pub struct Prepared {
 
 /// Loads, observes, assesses, renders and plans.
 pub fn prepare(path: &Utf8Path, selection: &Selection) -> Result<Prepared, Failure> {
-    let (plan, mut warnings) = plan::load(path)?;
-    let facts = inventory::observe(&plan)?;
-    let (plan, more) = inventory::resolve(plan, facts)?;
+    let (known, mut warnings) = inventory::load(path)?;
+    let mut facts = inventory::observe(&known.plan)?;
+    for (facts, document) in facts.iter_mut().zip(known.documents) {
+        facts.document = document;
+    }
+    let (plan, more) = inventory::resolve(known.plan, facts)?;
     warnings.extend(more);
     let catalog = Catalog::open(&plan.plan.root)?;
     warnings.extend(assess::assess(&plan, &catalog));
