@@ -19,6 +19,7 @@ mod rollback;
 mod schema;
 mod source;
 mod status;
+mod terminal;
 mod tools;
 mod validate;
 mod vm;
