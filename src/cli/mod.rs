@@ -20,6 +20,7 @@ mod rollback;
 mod schema;
 mod source;
 mod status;
+mod terminal;
 mod tools;
 mod validate;
 mod vm;
