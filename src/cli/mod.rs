@@ -7,6 +7,7 @@ mod exit;
 mod agent;
 mod apply;
 mod assess;
+mod device;
 mod graph;
 mod guest;
 mod image;
@@ -19,6 +20,7 @@ mod rollback;
 mod schema;
 mod source;
 mod status;
+mod terminal;
 mod tools;
 mod validate;
 mod vm;
@@ -59,7 +61,7 @@ enum Verb {
     Validate(validate::ValidateArgs),
     /// Size every machine, see whether the hosts have room, and propose where each should go
     Assess(assess::AssessArgs),
-    /// Print the JSON Schema (2020-12) of plan files
+    /// Print the schema of plan files or of inventory documents
     Schema(schema::SchemaArgs),
     /// Preview everything that `apply` would do
     Plan(plan::PlanArgs),
@@ -81,6 +83,8 @@ enum Verb {
     Guest(guest::GuestArgs),
     /// Start, stop and watch virtual machines of the embedded provider
     Vm(vm::VmArgs),
+    /// The machines that the controller knows: register, show, have them boot into the agent, release
+    Device(device::DeviceArgs),
     /// Look at a source again before it is touched
     Source(source::SourceArgs),
 }
@@ -104,6 +108,7 @@ pub fn main() -> ExitCode {
         Verb::Agent(args) => agent::run(args, global),
         Verb::Guest(args) => guest::run(args, global),
         Verb::Vm(args) => vm::run(args, global),
+        Verb::Device(args) => device::run(args, global),
         Verb::Source(args) => source::run(args, global),
     };
     match outcome {
