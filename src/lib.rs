@@ -26,6 +26,8 @@ pub mod freeze;
 
 pub mod execute;
 
+pub mod netboot;
+
 pub mod controller;
 
 pub mod agent;

@@ -11,6 +11,7 @@ mod graph;
 mod guest;
 mod image;
 mod init;
+mod netboot;
 mod plan;
 mod prepare;
 mod preview;
@@ -81,6 +82,8 @@ enum Verb {
     Guest(guest::GuestArgs),
     /// Start, stop and watch virtual machines of the embedded provider
     Vm(vm::VmArgs),
+    /// Boot machines from the network into the agent
+    Netboot(netboot::NetbootArgs),
     /// Look at a source again before it is touched
     Source(source::SourceArgs),
 }
@@ -104,6 +107,7 @@ pub fn main() -> ExitCode {
         Verb::Agent(args) => agent::run(args, global),
         Verb::Guest(args) => guest::run(args, global),
         Verb::Vm(args) => vm::run(args, global),
+        Verb::Netboot(args) => netboot::run(args, global),
         Verb::Source(args) => source::run(args, global),
     };
     match outcome {
