@@ -32,6 +32,8 @@ pub mod controller;
 
 pub mod agent;
 
+pub mod power;
+
 pub mod cli;
 
 pub mod provider;

@@ -8,9 +8,10 @@ use clap::{Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Exit, Failure, Global};
+use crate::hardware::MacAddress;
 use crate::netboot::{
     BootAnswer, BootCount, BootDirectory, BootEntry, BootInterface, BootRequest, BootTable, BootWish, DhcpMode,
-    MacAddress, NetbootOptions, NetbootService, NetbootSettings, probe,
+    NetbootOptions, NetbootService, NetbootSettings, probe,
 };
 
 /// The arguments of `replant netboot`.
@@ -186,7 +187,7 @@ impl BootDirectory for Told {
         match self.json {
             true => println!(
                 "{}",
-                serde_json::json!({ "event": "boot", "mac": request.mac, "uuid": request.uuid, "name": name, "answer": what })
+                serde_json::json!({ "event": "boot", "mac": request.mac, "uuid": request.uuid.map(|uuid| uuid.to_string()), "name": name, "answer": what })
             ),
             false => println!("{name} ({}) boots: {what}", request.mac),
         }

@@ -3,10 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use uuid::Uuid;
-
-use super::mac::MacAddress;
 use super::request::BootRequest;
+use crate::hardware::{MacAddress, SmbiosUuid};
 
 /// What was decided for a device, by a person or by a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +97,7 @@ pub struct BootEntry {
     /// What people call it.
     pub name: String,
     /// The UUID that its firmware must show, if known.
-    pub uuid: Option<Uuid>,
+    pub uuid: Option<SmbiosUuid>,
     /// What it boots.
     pub wish: BootWish,
     /// How often it may boot into the agent.
@@ -141,7 +139,7 @@ impl BootDirectory for BootTable {
         let mut entries = self.entries();
         let Some(entry) = entries.get_mut(&request.mac) else { return BootAnswer::Ignore };
         if let (Some(known), Some(shown)) = (entry.uuid, request.uuid)
-            && known != shown
+            && !known.names_same_machine(&shown)
         {
             tracing::warn!(mac = %request.mac, %known, %shown, "another machine uses this MAC address: it gets no answer");
             return BootAnswer::Ignore;
@@ -177,7 +175,7 @@ mod tests {
         let table = BootTable::default();
         let entry = BootEntry {
             name: "web01".into(),
-            uuid: Some(Uuid::from_u128(7)),
+            uuid: "00000000-0000-0000-0000-000000000007".parse().ok(),
             wish,
             count: BootCount { boots: 0, limit },
             order: vec!["x".into()],

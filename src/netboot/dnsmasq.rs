@@ -17,10 +17,10 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
 use super::interface::BootInterface;
-use super::mac::MacAddress;
 use super::probe::probe_mac;
 use super::script::dnsmasq_configuration;
 use super::settings::DhcpMode;
+use crate::hardware::MacAddress;
 use crate::render::RenderError;
 
 const PREFIX: &str = "replant-netboot-";

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
 
-use super::mac::MacAddress;
+use crate::hardware::MacAddress;
 
 /// The interface on the boot network.
 #[derive(Clone, Debug, PartialEq, Eq)]

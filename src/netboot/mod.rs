@@ -13,10 +13,12 @@
 //! on them.
 
 mod answer;
+mod command_line;
 mod dnsmasq;
 mod http;
 mod interface;
-mod mac;
+mod iso;
+mod kexec;
 mod probe;
 mod request;
 mod router_advert;
@@ -25,10 +27,12 @@ mod service;
 mod settings;
 
 pub use answer::{BootAnswer, BootCount, BootDirectory, BootEntry, BootTable, BootWish, Decision, decide};
+pub use command_line::{CommandLine, UnsafeWord};
 pub use dnsmasq::DnsmasqError;
 pub use http::{BootFiles, BootSite, router, serve};
 pub use interface::{BootInterface, InterfaceError};
-pub use mac::{MacAddress, NotMac};
+pub use iso::{IsoError, write_iso};
+pub use kexec::{KexecError, KexecProbe, KexecTarget};
 pub use probe::{ProbeError, probe};
 pub use request::{BootRequest, RequestError};
 pub use script::Scripts;

@@ -9,7 +9,7 @@ use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use super::interface::BootInterface;
-use super::mac::MacAddress;
+use crate::hardware::MacAddress;
 
 /// How long one answer may take.
 const ANSWER: Duration = Duration::from_secs(2);

@@ -62,6 +62,14 @@ pub(super) fn dnsmasq_configuration(values: serde_json::Value) -> Result<String,
     engine.render(NAME, "network boot", &Values::from(values))
 }
 
+/// The boot menu of a medium.
+pub(super) fn grub_menu(order: &[String]) -> Result<String, RenderError> {
+    const NAME: &str = "netboot/grub.cfg";
+    let text = include_str!("../../templates/netboot/grub.cfg.hbs").to_owned();
+    let engine = Engine::new(&BTreeMap::from([(NAME.to_owned(), text)]))?;
+    engine.render(NAME, "the medium", &Values::from(json!({ "order": order })))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -104,7 +112,8 @@ mod tests {
             let lines = scripts().answer(&agent("web01", "x")).unwrap().unwrap().lines().count();
             if let Ok(Some(script)) = scripts().answer(&agent(&name, &word)) {
                 prop_assert_eq!(script.lines().count(), lines);
-                prop_assert!(!script.replace("${platform}", "").contains("${"));
+                let foreign = script.replace("${platform}", "").contains("${");
+                prop_assert!(!foreign);
             }
         }
     }

@@ -15,15 +15,15 @@ use super::answer::BootDirectory;
 use super::dnsmasq::{Dnsmasq, DnsmasqError, DnsmasqFiles};
 use super::http::{self, BootFiles, BootSite};
 use super::interface::{BootInterface, InterfaceError, own_macs};
-use super::mac::MacAddress;
 use super::probe::{ProbeError, probe};
 use super::router_advert;
 use super::script::Scripts;
 use super::settings::{DhcpMode, NetbootSettings};
+use crate::hardware::MacAddress;
 use crate::render::RenderError;
 
 /// How often the list of devices is compared with what dnsmasq knows.
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_secs(1);
 /// Probes before a start counts as failed, and the pause between them.
 const FIRST_PROBES: u32 = 20;
 const BETWEEN_PROBES: Duration = Duration::from_millis(250);

@@ -17,6 +17,7 @@ pub const FILES: &[(&str, &str)] = files![
     "templates/netboot/agent.ipxe.hbs",
     "templates/netboot/dnsmasq.conf.hbs",
     "templates/netboot/first.ipxe.hbs",
+    "templates/netboot/grub.cfg.hbs",
     "templates/netboot/local.ipxe.hbs",
     "templates/scripts/capture.sh.hbs",
     "templates/scripts/cleanup-vm.sh.hbs",

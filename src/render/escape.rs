@@ -17,6 +17,8 @@ pub enum Language {
     Json,
     /// An iPXE script: a value is one word, or part of one.
     Ipxe,
+    /// A GRUB menu: a value is one word, or part of one.
+    Grub,
     /// dnsmasq's configuration: a value is one word, or part of one.
     Conf,
 }
@@ -26,8 +28,17 @@ pub const UNSPEAKABLE: char = '\0';
 
 impl Language {
     /// All of them.
-    pub const ALL: [Self; 8] =
-        [Self::Shell, Self::Xml, Self::PowerShell, Self::Cmd, Self::Yaml, Self::Json, Self::Ipxe, Self::Conf];
+    pub const ALL: [Self; 9] = [
+        Self::Shell,
+        Self::Xml,
+        Self::PowerShell,
+        Self::Cmd,
+        Self::Yaml,
+        Self::Json,
+        Self::Ipxe,
+        Self::Grub,
+        Self::Conf,
+    ];
 
     /// The language of a template's name without `.hbs`, such as `scripts/capture.sh`.
     pub fn of(template: &str) -> Option<Self> {
@@ -39,6 +50,7 @@ impl Language {
             "yaml" => Self::Yaml,
             "json" => Self::Json,
             "ipxe" => Self::Ipxe,
+            "cfg" => Self::Grub,
             "conf" => Self::Conf,
             _ => return None,
         })
@@ -58,7 +70,7 @@ impl Language {
             Self::Cmd => cmd(value),
             Self::Yaml => yaml(value),
             Self::Json => serde_json::Value::from(value).to_string(),
-            Self::Ipxe => word(value, "@%+=:,./-_"),
+            Self::Ipxe | Self::Grub => word(value, "@%+=:,./-_"),
             Self::Conf => word(value, "@%+=:./-_"),
         }
     }

@@ -104,6 +104,10 @@ fn shape(shape: &'static Shape, definitions: &mut Map<String, Value>) -> Value {
         }
         Shape::Object(inner) => reference(inner, false, definitions),
         Shape::OneOf(inner) => reference(inner, true, definitions),
+        Shape::WordOr(words, inner) => json!({ "anyOf": [
+            { "enum": words.iter().map(|word| word.text).collect::<Vec<_>>() },
+            reference(inner, true, definitions),
+        ] }),
         Shape::Named(rule, inner) => json!({
             "type": "object",
             "propertyNames": { "pattern": rule.pattern },
