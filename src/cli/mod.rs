@@ -22,6 +22,7 @@ mod rollback;
 mod schema;
 mod source;
 mod status;
+mod terminal;
 mod tools;
 mod validate;
 mod vm;
@@ -62,7 +63,7 @@ enum Verb {
     Validate(validate::ValidateArgs),
     /// Size every machine, see whether the hosts have room, and propose where each should go
     Assess(assess::AssessArgs),
-    /// Print the JSON Schema (2020-12) of plan files
+    /// Print the schema of plan files or of inventory documents
     Schema(schema::SchemaArgs),
     /// Preview everything that `apply` would do
     Plan(plan::PlanArgs),

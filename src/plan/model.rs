@@ -200,6 +200,8 @@ pub struct Inventory {
     pub nics: Vec<Nic>,
     /// What the source uses, as measured.
     pub utilisation: Utilisation,
+    /// The document that says what is not declared here, absolute path.
+    pub document: Option<Spanned<Utf8PathBuf>>,
 }
 
 /// A network adapter.

@@ -53,9 +53,12 @@ impl Checker<'_> {
     /// `subject` is what the message is about: `` `memory` of `inventory` ``.
     fn value(&mut self, node: &Node, shape: &'static Shape, subject: &str) {
         match (shape, &node.value) {
-            (Shape::Object(object), Value::Map(_)) => self.object(node, object),
             (Shape::OneOf(object) | Shape::WordOr(_, object), Value::Map(entries)) => {
                 self.one_of(node, entries, object)
+            }
+            (Shape::Object(object) | Shape::ObjectOr(object), Value::Map(_)) => self.object(node, object),
+            (Shape::ObjectOr(Object { keys: [Key { shape: first, .. }, ..], .. }), Value::Text(_)) => {
+                self.value(node, first, subject);
             }
             (Shape::Named(rule, inner), Value::Map(entries)) => self.named(entries, rule, inner, subject),
             (Shape::Settings, Value::Map(_)) => self.settings(node, subject),

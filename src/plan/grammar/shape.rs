@@ -21,6 +21,8 @@ pub(super) enum Shape {
     List(&'static Shape, usize),
     /// A mapping with known keys.
     Object(&'static Object),
+    /// A mapping with known keys, or the value of its first key alone.
+    ObjectOr(&'static Object),
     /// A mapping with exactly one of the known keys.
     OneOf(&'static Object),
     /// One of a few words, or a mapping with exactly one of the known keys.
@@ -136,6 +138,10 @@ impl Shape {
                 let words: Vec<String> = words.iter().map(|word| format!("`{}`", word.text)).collect();
                 format!("{} or a mapping with {}", words.join(", "), object.key_list())
             }
+            Self::ObjectOr(object) => match object.keys.first() {
+                Some(Key { shape: first, .. }) => format!("a mapping or {}", first.describe()),
+                None => "a mapping".to_owned(),
+            },
             Self::Object(_) | Self::OneOf(_) | Self::Settings => "a mapping".to_owned(),
         }
     }
