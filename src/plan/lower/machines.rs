@@ -7,6 +7,7 @@ use std::time::Duration;
 use camino::Utf8Path;
 
 use super::access::{At, Layers};
+use super::boot;
 use super::capacity;
 use super::store::absolute;
 use super::unique::check_macs;
@@ -135,6 +136,7 @@ fn machine(at: At<'_>, context: &Context<'_>, found: &mut Diagnostics) -> Option
             .unwrap_or(OnFailure::Keep),
         after,
         placement: capacity::placement(at.get("placement")),
+        power: boot::power(at.get("power"), context.folder),
         name,
     })
 }
