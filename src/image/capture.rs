@@ -133,6 +133,8 @@ fn run(store: &Store, request: &CaptureRequest, control: &Control<'_>) -> Result
     }
     if proves_content(&identity)
         && let CaptureState::Complete(id) = capture_state(store, disk, &identity)?
+        // Of a damaged store a finished image may miss chunks: the source is read again, and they come back.
+        && store.is_whole(disk, id)?
     {
         return present(store, disk, id);
     }

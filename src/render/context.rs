@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::inventory::{ResolvedMachine, ResolvedPlan};
 use crate::plan::{
-    Allocation, Compression, Convert, DiskFormat, Encryption, EndState, Firmware, Host, Machine, Nic, SecretRef,
+    Allocation, Budget, Compression, Convert, DiskFormat, Encryption, EndState, Firmware, Host, Machine, Nic, SecretRef,
 };
 use crate::provider::{ArtifactSpec, Provider, ServiceMode, ToolSpec, file_stem};
 
@@ -24,6 +24,7 @@ struct MachineValues<'a> {
     inventory_nics: Vec<NicValues<'a>>,
     disks: Vec<DiskValues<'a>>,
     capture: CaptureValues,
+    deploy: DeployValues,
     guest: GuestValues<'a>,
     post: PostValues<'a>,
     tools: Vec<ToolValues<'a>>,
@@ -86,6 +87,18 @@ struct CaptureValues {
     compression: Compression,
     limited: bool,
     limit: String,
+    budgeted: bool,
+    budget: String,
+}
+
+#[derive(Serialize)]
+struct DeployValues {
+    budgeted: bool,
+    budget: String,
+}
+
+fn budget(budget: &Budget) -> String {
+    format!("{}={}", budget.name, budget.rate)
 }
 
 #[derive(Serialize)]
@@ -169,6 +182,12 @@ pub fn machine_values(plan: &ResolvedPlan, machine: &Machine, facts: &ResolvedMa
             compression: machine.capture.compression,
             limited: machine.capture.limit.is_some(),
             limit: machine.capture.limit.map(|rate| format!("{}Bps", rate.0)).unwrap_or_default(),
+            budgeted: machine.capture.budget.is_some(),
+            budget: machine.capture.budget.as_ref().map(budget).unwrap_or_default(),
+        },
+        deploy: DeployValues {
+            budgeted: machine.target.budget.is_some(),
+            budget: machine.target.budget.as_ref().map(budget).unwrap_or_default(),
         },
         guest: GuestValues {
             converted,
