@@ -16,8 +16,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use replant::image::{
-    CaptureRequest, Cipher, Compression, Control, DeployRequest, DiskName, ImageFormat, Qcow2Disk, Store, StoreKey,
-    StoreSettings, capture, deploy,
+    CaptureRequest, Cipher, Compression, Control, DeployRequest, DiskName, ImageFormat, Qcow2Disk, ReadPlan, Store,
+    StoreKey, StoreSettings, capture, deploy,
 };
 use replant::units::ByteCount;
 
@@ -154,6 +154,7 @@ impl Bench {
             format: ImageFormat::Raw,
             identity: None,
             compression,
+            read: ReadPlan::default(),
         };
         let (stop, tick) = (AtomicBool::new(false), |_| ());
         Ok(capture(store, &request, &Control::new(&stop, &tick))?.stored)

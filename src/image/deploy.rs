@@ -2,6 +2,7 @@
 //! kept back until everything else is durable, so that a half-written disk never boots.
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::catalog::{ChunkReader, Place};
@@ -205,11 +206,29 @@ struct Step {
 /// A step's bytes; none for zeros.
 type Decoded = (Step, Option<Vec<u8>>);
 
+/// Buffers that were written and can be filled again: fresh memory costs more than decoding a good part of a chunk.
+#[derive(Default)]
+struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+impl Buffers {
+    fn take(&self, len: usize) -> Vec<u8> {
+        let mut buffer = self.0.lock().expect("no thread panics while it takes a buffer").pop().unwrap_or_default();
+        buffer.resize(len, 0);
+        buffer
+    }
+
+    fn give(&self, buffer: Vec<u8>) {
+        self.0.lock().expect("no thread panics while it gives a buffer").push(buffer);
+    }
+}
+
 /// Decoded bytes in flight.
 const WINDOW_BYTES: u64 = 64 << 20;
 /// Bytes of the disk between two records of how far it is.
 const SAVE_EVERY: u64 = 512 << 20;
 const SAVE_AFTER: Duration = Duration::from_secs(5);
+/// A disk with more data than this is not left in the page cache: it would push everything else out.
+pub(super) const KEPT_IN_CACHE: u64 = 1 << 30;
 /// Kept back until the end.
 const HEAD: u64 = 1 << 20;
 
@@ -255,6 +274,7 @@ impl Restore<'_> {
         let head_chunks = Self::head_chunks(self.manifest);
         let (mut head, mut written) = (Vec::new(), 0);
         let (mut saved, mut last, mut reached) = (next_chunk, Instant::now(), next_chunk);
+        let buffers = Buffers::default();
         let outcome = self.steps(
             |step| match step.chunk < head_chunks {
                 true => {
@@ -263,14 +283,18 @@ impl Restore<'_> {
                 }
                 false => skip_to(step, next_chunk),
             },
-            |reader, step| self.decode(reader, step),
+            |reader, step| self.decode(reader, &buffers, step),
             |(step, bytes)| {
                 written += self.write(step, bytes.as_deref())?;
+                bytes.into_iter().for_each(|bytes| buffers.give(bytes));
                 reached = step.chunk + step.entry.chunks();
                 self.control.tick(self.offset(reached), self.manifest.size);
                 if self.offset(reached) - self.offset(saved) >= SAVE_EVERY || last.elapsed() >= SAVE_AFTER {
                     self.flush()?;
                     save(reached)?;
+                    if written > KEPT_IN_CACHE {
+                        self.target.drop_cache(self.offset(saved), self.offset(reached) - self.offset(saved));
+                    }
                     (saved, last) = (reached, Instant::now());
                 }
                 Ok(())
@@ -285,7 +309,7 @@ impl Restore<'_> {
         save(self.manifest.data_chunks + self.manifest.zero_chunks)?;
         let mut reader = ChunkReader::new(self.store)?;
         for step in head {
-            let (step, bytes) = self.decode(&mut reader, step)?;
+            let (step, bytes) = self.decode(&mut reader, &buffers, step)?;
             written += self.write(step, bytes.as_deref())?;
         }
         self.flush()?;
@@ -352,11 +376,11 @@ impl Restore<'_> {
         }
     }
 
-    fn decode(&self, reader: &mut ChunkReader<'_>, step: Step) -> Result<Decoded> {
+    fn decode(&self, reader: &mut ChunkReader<'_>, buffers: &Buffers, step: Step) -> Result<Decoded> {
         let MapEntry::Chunk(digest) = step.entry else { return Ok((step, None)) };
         let len = chunk_len(self.manifest.size, self.manifest.chunk_size, step.chunk);
         self.control.pace(len as u64);
-        let mut bytes = vec![0; len];
+        let mut bytes = buffers.take(len);
         reader.read(&digest, self.place(step.chunk), &mut bytes)?;
         Ok((step, Some(bytes)))
     }

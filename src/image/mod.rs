@@ -12,6 +12,7 @@
 //! that names what is damaged, never wrong data.
 
 mod append;
+mod begun;
 mod capture;
 mod catalog;
 mod check;
@@ -37,6 +38,7 @@ mod pack;
 mod remove;
 mod seal;
 mod set;
+mod source;
 mod store;
 pub mod used;
 mod walk;
@@ -61,4 +63,5 @@ pub use pack::PackId;
 pub use remove::remove;
 pub use seal::Cipher;
 pub use set::{SealedSet, SetMember, SetState, all_sets, newest_set, seal_set, set_state};
+pub use source::{OnReadError, ReadMode, ReadPlan, Reading};
 pub use store::{DEFAULT_CHUNK_SIZE, Store, StoreSettings};

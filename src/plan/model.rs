@@ -269,6 +269,30 @@ pub struct Capture {
     pub compression: Compression,
     /// At most this fast, per disk.
     pub limit: Option<ByteRate>,
+    /// What is read.
+    pub read: CaptureRead,
+    /// What happens to bytes that the disk does not give.
+    pub on_read_error: OnReadError,
+}
+
+/// What is read of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CaptureRead {
+    /// What file systems use, and whatever is not recognised.
+    Used,
+    /// Everything.
+    Whole,
+}
+
+/// What happens to bytes that a disk does not give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnReadError {
+    /// The capture fails.
+    Fail,
+    /// They become zeros and are reported.
+    ZeroAndReport,
 }
 
 /// Whether chunks are compressed.

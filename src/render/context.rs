@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::inventory::{ResolvedMachine, ResolvedPlan};
 use crate::plan::{
-    Allocation, Compression, Convert, DiskFormat, Encryption, EndState, Firmware, Host, Machine, Nic, SecretRef,
+    Allocation, CaptureRead, Compression, Convert, DiskFormat, Encryption, EndState, Firmware, Host, Machine, Nic,
+    OnReadError, SecretRef,
 };
 use crate::provider::{ArtifactSpec, Provider, ServiceMode, ToolSpec, file_stem};
 
@@ -84,6 +85,8 @@ struct SourceValues<'a> {
 #[derive(Serialize)]
 struct CaptureValues {
     compression: Compression,
+    whole: bool,
+    zero_unreadable: bool,
     limited: bool,
     limit: String,
 }
@@ -167,6 +170,8 @@ pub fn machine_values(plan: &ResolvedPlan, machine: &Machine, facts: &ResolvedMa
         inventory_nics: facts.nics.iter().enumerate().map(nic_values).collect(),
         capture: CaptureValues {
             compression: machine.capture.compression,
+            whole: machine.capture.read == CaptureRead::Whole,
+            zero_unreadable: machine.capture.on_read_error == OnReadError::ZeroAndReport,
             limited: machine.capture.limit.is_some(),
             limit: machine.capture.limit.map(|rate| format!("{}Bps", rate.0)).unwrap_or_default(),
         },

@@ -252,6 +252,22 @@ static CAPTURE: Object = Object {
             "Whether chunks are compressed.",
         ),
         key("limit", Amount(A::Rate(65_536)), "At most this fast, per disk."),
+        key(
+            "read",
+            Choice(&[
+                word("used", "only blocks that file systems use, and whatever is not recognised (the default)"),
+                word("whole", "everything, deleted data included"),
+            ]),
+            "What is read of a disk.",
+        ),
+        key(
+            "on_read_error",
+            Choice(&[
+                word("fail", "the capture fails and names them (the default)"),
+                word("zero-and-report", "they become zeros, and the image and a warning name them"),
+            ]),
+            "What happens to bytes that the disk does not give.",
+        ),
     ],
 };
 

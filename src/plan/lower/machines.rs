@@ -13,8 +13,9 @@ use super::unique::check_macs;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, Spanned, closest};
 use crate::plan::document::shortened;
 use crate::plan::model::{
-    Allocation, Capture, Compression, Convert, DiskFormat, DiskIndex, EndState, Guest, Host, HostName, Inventory,
-    Machine, MachineName, Nic, OnFailure, PostDeploy, Role, Source, SourceDisk, Target, Workload,
+    Allocation, Capture, CaptureRead, Compression, Convert, DiskFormat, DiskIndex, EndState, Guest, Host, HostName,
+    Inventory, Machine, MachineName, Nic, OnFailure, OnReadError, PostDeploy, Role, Source, SourceDisk, Target,
+    Workload,
 };
 
 const DEFAULT_NETWORK: &str = "user";
@@ -121,6 +122,8 @@ fn machine(at: At<'_>, context: &Context<'_>, found: &mut Diagnostics) -> Option
         capture: Capture {
             compression: capture.get("compression").and_then(At::choice).unwrap_or(Compression::Zstd),
             limit: capture.get("limit").and_then(At::rate),
+            read: capture.get("read").and_then(At::choice).unwrap_or(CaptureRead::Used),
+            on_read_error: capture.get("on_read_error").and_then(At::choice).unwrap_or(OnReadError::Fail),
         },
         guest: Guest {
             convert: guest.get("convert").and_then(At::choice).unwrap_or(Convert::Auto),
