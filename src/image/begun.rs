@@ -8,7 +8,7 @@ use super::error::{ImageError, Result};
 use super::manifest::{self, ImageId, Unfinished};
 use super::map::{Frame, MapEntry, MapReader, MapWriter};
 use super::name::DiskName;
-use super::source::{ReadPlan, Source};
+use super::source::{Origin, ReadPlan};
 use super::store::Store;
 
 /// A capture that is under way.
@@ -54,8 +54,8 @@ impl Begun {
 }
 
 /// Begins anew; older unfinished captures of the disk go.
-pub(super) fn begin(store: &Store, disk: &DiskName, source: &Source<'_>) -> Result<Begun> {
-    let (id, size, chunk_size) = (ImageId::new(), source.size(), store.settings().chunk_size);
+pub(super) fn begin(store: &Store, disk: &DiskName, source: &Origin<'_>) -> Result<Begun> {
+    let (id, size, chunk_size) = (ImageId::new(), source.size, store.settings().chunk_size);
     for old in store.unfinished(disk)? {
         drop_unfinished(store, disk, old)?;
     }
@@ -79,15 +79,15 @@ pub(super) fn begin(store: &Store, disk: &DiskName, source: &Source<'_>) -> Resu
 }
 
 /// The ranges that are read, as a keyed digest: which blocks are in use is nobody else's business.
-fn ranges_line(store: &Store, source: &Source<'_>) -> String {
+fn ranges_line(store: &Store, source: &Origin<'_>) -> String {
     store.keys.mac(source.ranges.as_bytes())
 }
 
 /// Goes on with a capture of the same, unchanged source, reading the same ranges. Whatever does not fit is dropped: its
 /// chunks are in the store.
-pub(super) fn resume(store: &Store, disk: &DiskName, source: &Source<'_>, plan: ReadPlan) -> Result<Option<Begun>> {
+pub(super) fn resume(store: &Store, disk: &DiskName, source: &Origin<'_>, plan: ReadPlan) -> Result<Option<Begun>> {
     let Some(id) = store.unfinished(disk)?.pop() else { return Ok(None) };
-    let (size, chunk_size) = (source.size(), store.settings().chunk_size);
+    let (size, chunk_size) = (source.size, store.settings().chunk_size);
     let Ok(record) = store.read_unfinished(disk, id) else { return Ok(None) };
     let same = record.source == *source.record
         && (record.size, record.chunk_size, record.id) == (size, chunk_size, id)
@@ -143,7 +143,8 @@ pub(super) fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// Whether an equal identity line proves equal content: a file's time stamp does, a device's serial number does not.
+/// Whether an equal record proves equal content: a file's time stamp does, a device's serial number does not. Of a disk
+/// in an agent the path does: it names the boot, and from then on nobody could write the disk.
 pub(super) fn proves_content(identity: &str) -> bool {
-    identity.starts_with("file ")
+    identity.starts_with("file ") || identity.starts_with("agent ")
 }

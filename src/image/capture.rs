@@ -126,9 +126,9 @@ fn run(store: &Store, request: &CaptureRequest, control: &Control<'_>) -> Result
     let record = SourceRecord { path: path.clone(), format: request.format.name().into(), identity };
     let source = Source::open(path, request.format, request.read, &record)?;
     let appender = Appender::new(store)?;
-    let mut begun = match resume(store, disk, &source, request.read)? {
+    let mut begun = match resume(store, disk, &source.origin(), request.read)? {
         Some(begun) => begun,
-        None => begin(store, disk, &source)?,
+        None => begin(store, disk, &source.origin())?,
     };
     let job = Job { store, request, source: &source, appender: &appender, control };
     let id = begun.id;

@@ -71,6 +71,11 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// Everything was read.
+    pub(super) fn whole() -> Self {
+        Self { mode: ReadMode::Whole, regions: Vec::new(), unreadable: Vec::new() }
+    }
+
     /// What a person should know: file systems that had to be read whole, and bytes that are lost.
     pub fn warnings(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.regions.iter().flat_map(Region::warnings).collect();
@@ -90,6 +95,15 @@ impl Reading {
     }
 }
 
+/// What a capture is begun with, and gone on with only if it is the same.
+pub(super) struct Origin<'a> {
+    pub(super) record: &'a SourceRecord,
+    pub(super) size: u64,
+    pub(super) reading: &'a Reading,
+    /// Digest of the ranges that are read.
+    pub(super) ranges: blake3::Hash,
+}
+
 /// Separate bad ranges that a disk may have before it is too broken to go on.
 const MOST_UNREADABLE: usize = 4096;
 /// How finely bad sectors are told from good ones: the kernel reads pages.
@@ -97,11 +111,10 @@ const STEPS: [u64; 2] = [64 << 10, 4 << 10];
 
 /// An open source.
 pub(super) struct Source<'a> {
-    pub(super) record: &'a SourceRecord,
+    record: &'a SourceRecord,
     pub(super) disk: Box<dyn DiskReader>,
-    pub(super) reading: Reading,
-    /// Digest of what is read: a capture goes on only with the same ranges.
-    pub(super) ranges: blake3::Hash,
+    reading: Reading,
+    ranges: blake3::Hash,
     on_error: OnReadError,
     path: &'a Path,
     format: ImageFormat,
@@ -128,6 +141,10 @@ impl<'a> Source<'a> {
 
     pub(super) fn size(&self) -> u64 {
         self.disk.size()
+    }
+
+    pub(super) fn origin(&self) -> Origin<'_> {
+        Origin { record: self.record, size: self.size(), reading: &self.reading, ranges: self.ranges }
     }
 
     /// Fills `buffer` from `offset`; returns what could not be read and is zeros now.

@@ -205,7 +205,7 @@ fn volume(volume: &dyn ReadAt) -> io::Result<(Ranges, Content)> {
 }
 
 fn everything(volume: &dyn ReadAt) -> Ranges {
-    Ranges::from_unsorted(vec![0..volume.size()])
+    Ranges::one(0..volume.size())
 }
 
 fn file_system(volume: &dyn ReadAt) -> io::Result<(Ranges, Content)> {
