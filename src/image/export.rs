@@ -10,6 +10,7 @@ use super::format::{ImageFormat, Qcow2Disk, open_target};
 use super::manifest::{ImageId, folder_of, sync_folder};
 use super::name::DiskName;
 use super::store::Store;
+use super::stream::Stream;
 
 /// Writes an image to a new file, which appears under its name only when it is whole.
 pub fn export(
@@ -30,7 +31,8 @@ pub fn export(
         let draft = path.with_file_name(format!(".new-{}", manifest.id));
         create(&draft, format, manifest.size)?;
         let target = open_target(&draft, format)?;
-        let restore = Restore { store, manifest: &manifest, target: &*target, path: &draft, control };
+        let restore =
+            Restore { stream: Stream { store, manifest: &manifest, control }, target: &*target, path: &draft };
         let written = restore.prepare().and_then(|()| restore.run(Restore::head_chunks(&manifest), &|_| Ok(())));
         drop(target);
         if let Err(error) = written {

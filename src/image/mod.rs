@@ -21,6 +21,7 @@ mod chunk;
 mod codec;
 mod control;
 mod deploy;
+mod digest;
 mod error;
 mod export;
 mod fan;
@@ -41,6 +42,7 @@ mod seal;
 mod set;
 mod source;
 mod store;
+mod stream;
 pub mod used;
 mod walk;
 
@@ -50,6 +52,7 @@ pub use chunk::{ChunkDigest, ChunkId, DiskDigest, DiskHasher, digest_disk};
 pub use codec::Compression;
 pub use control::{Control, Tick};
 pub use deploy::{DeployReport, DeployRequest, DeployState, deploy, deploy_state, undo};
+pub use digest::{PlainDigest, digest_image, digest_source};
 pub use error::{ImageError, Result};
 pub use export::export;
 pub use format::{

@@ -68,7 +68,7 @@ enum OnReadErrorArg {
 }
 
 impl ReadArgs {
-    fn plan(&self) -> ReadPlan {
+    pub(super) fn plan(&self) -> ReadPlan {
         ReadPlan {
             mode: match self.read {
                 ReadArg::Used => ReadMode::Used,
