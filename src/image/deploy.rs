@@ -179,8 +179,7 @@ impl Store {
     /// The digest that the manifest promises.
     pub(super) fn believed_digest(&self, manifest: &Manifest) -> Result<DiskDigest> {
         self.digest(manifest).ok_or_else(|| {
-            let path =
-                manifest.name().map_or_else(|_| self.images(), |name| self.manifest_path(&name, manifest.id));
+            let path = manifest.name().map_or_else(|_| self.images(), |name| self.manifest_path(&name, manifest.id));
             ImageError::damaged(&path, "its digest does not authenticate")
         })
     }

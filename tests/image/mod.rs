@@ -5,6 +5,7 @@ mod collect;
 mod concurrency;
 mod damage;
 mod full;
+mod kills;
 mod partitions;
 mod resume;
 mod roundtrip;

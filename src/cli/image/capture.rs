@@ -56,9 +56,18 @@ pub struct ReadArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum ReadArg {
+pub(super) enum ReadArg {
     Used,
     Whole,
+}
+
+impl ReadArg {
+    pub(super) fn mode(self) -> ReadMode {
+        match self {
+            Self::Used => ReadMode::Used,
+            Self::Whole => ReadMode::Whole,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -70,10 +79,7 @@ enum OnReadErrorArg {
 impl ReadArgs {
     pub(super) fn plan(&self) -> ReadPlan {
         ReadPlan {
-            mode: match self.read {
-                ReadArg::Used => ReadMode::Used,
-                ReadArg::Whole => ReadMode::Whole,
-            },
+            mode: self.read.mode(),
             on_error: match self.on_read_error {
                 OnReadErrorArg::Fail => OnReadError::Fail,
                 OnReadErrorArg::ZeroAndReport => OnReadError::ZeroAndReport,
