@@ -11,6 +11,7 @@ mod graph;
 mod guest;
 mod image;
 mod init;
+mod inspect;
 mod plan;
 mod prepare;
 mod preview;
@@ -79,6 +80,8 @@ enum Verb {
     Agent(agent::AgentArgs),
     /// Convert the operating system inside restored disks
     Guest(guest::GuestArgs),
+    /// Say what lies on disks and which systems they hold, without booting them and without writing to them
+    Inspect(inspect::InspectArgs),
     /// Start, stop and watch virtual machines of the embedded provider
     Vm(vm::VmArgs),
     /// Look at a source again before it is touched
@@ -103,6 +106,7 @@ pub fn main() -> ExitCode {
         Verb::Image(args) => image::run(args, global),
         Verb::Agent(args) => agent::run(args, global),
         Verb::Guest(args) => guest::run(args, global),
+        Verb::Inspect(args) => inspect::run(args, global),
         Verb::Vm(args) => vm::run(args, global),
         Verb::Source(args) => source::run(args, global),
     };

@@ -292,6 +292,10 @@ pub struct Guest {
     pub serial_console: bool,
     /// Edits that are left out, by id.
     pub skip: Vec<String>,
+    /// Addresses that become others: `(old, new)`, each with or without `/PREFIX`.
+    pub addresses: Vec<(String, String)>,
+    /// Keys of LUKS containers, by the container's UUID.
+    pub keys: Vec<(String, SecretRef)>,
 }
 
 /// Whether the operating system is converted.

@@ -94,6 +94,8 @@ struct GuestValues<'a> {
     root: &'a str,
     serial_console: bool,
     skip: &'a [String],
+    addresses: Vec<String>,
+    keys: Vec<String>,
     drivers: &'a [String],
     services: Vec<ServiceValues<'a>>,
 }
@@ -175,6 +177,8 @@ pub fn machine_values(plan: &ResolvedPlan, machine: &Machine, facts: &ResolvedMa
             root: machine.guest.root.as_deref().unwrap_or_default(),
             serial_console: machine.guest.serial_console,
             skip: &machine.guest.skip,
+            addresses: machine.guest.addresses.iter().map(|(from, to)| format!("{from} {to}")).collect(),
+            keys: machine.guest.keys.iter().map(|(uuid, key)| format!("{uuid}={}", reference(key))).collect(),
             drivers: &manifest.guest.drivers,
             services: manifest.guest.services.iter().map(service_values).collect(),
         },

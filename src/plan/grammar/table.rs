@@ -275,6 +275,32 @@ static GUEST: Object = Object {
         ),
         key("serial_console", Flag, "Whether the kernel's console is put on the serial port. Default: `false`."),
         key("skip", List(&Text(&NONEMPTY), 0), "Edits that are left out, by id."),
+        key(
+            "addresses",
+            List(&Obj(&READDRESS), 0),
+            "Addresses that become others on the target's network, wherever the guest's network configuration names them.",
+        ),
+        key("keys", List(&Obj(&LUKS_KEY), 0), "Keys of encrypted volumes, by reference."),
+    ],
+};
+
+static READDRESS: Object = Object {
+    name: "readdress",
+    what: "an address that changes",
+    doc: "An address of the source's network, and what takes its place.",
+    keys: &[
+        required("from", Text(&NONEMPTY), "The old address, such as `10.0.0.5/24` or `10.0.0.1`."),
+        required("to", Text(&NONEMPTY), "The new one; with a prefix if the network's size changes."),
+    ],
+};
+
+static LUKS_KEY: Object = Object {
+    name: "luks-key",
+    what: "a key of an encrypted volume",
+    doc: "The key of a LUKS container.",
+    keys: &[
+        required("luks", Text(&NONEMPTY), "The container's UUID; `any` for every container."),
+        required("key", OneOf(&SECRET), "The passphrase or key file."),
     ],
 };
 

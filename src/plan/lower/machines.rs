@@ -8,13 +8,14 @@ use camino::Utf8Path;
 
 use super::access::{At, Layers};
 use super::capacity;
-use super::store::absolute;
+use super::store::{absolute, secret};
 use super::unique::check_macs;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, Spanned, closest};
+use crate::guest::linux::network::AddressMap;
 use crate::plan::document::shortened;
 use crate::plan::model::{
     Allocation, Capture, Compression, Convert, DiskFormat, DiskIndex, EndState, Guest, Host, HostName, Inventory,
-    Machine, MachineName, Nic, OnFailure, PostDeploy, Role, Source, SourceDisk, Target, Workload,
+    Machine, MachineName, Nic, OnFailure, PostDeploy, Role, SecretRef, Source, SourceDisk, Target, Workload,
 };
 
 const DEFAULT_NETWORK: &str = "user";
@@ -127,6 +128,13 @@ fn machine(at: At<'_>, context: &Context<'_>, found: &mut Diagnostics) -> Option
             root: owned(guest.get("root")),
             serial_console: guest.get("serial_console").and_then(At::flag).unwrap_or(false),
             skip: guest.get("skip").into_iter().flat_map(At::items).filter_map(|edit| owned(Some(edit))).collect(),
+            addresses: addresses(guest.get("addresses"), found),
+            keys: guest
+                .get("keys")
+                .into_iter()
+                .flat_map(At::items)
+                .filter_map(|key| luks_key(key, context.folder))
+                .collect(),
         },
         post_deploy: post_deploy(at, defaults, found),
         on_failure: Layers::new(Some(at), &defaults.all)
@@ -137,6 +145,30 @@ fn machine(at: At<'_>, context: &Context<'_>, found: &mut Diagnostics) -> Option
         placement: capacity::placement(at.get("placement")),
         name,
     })
+}
+
+/// Pairs of addresses; what is no such pair is reported.
+fn addresses(written: Option<At<'_>>, found: &mut Diagnostics) -> Vec<(String, String)> {
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    for at in written.into_iter().flat_map(At::items) {
+        let (Some(from), Some(to)) = (owned(at.get("from")), owned(at.get("to"))) else { continue };
+        let known = pairs.iter().map(|(from, to)| format!("{from} {to}"));
+        let all: Vec<String> = known.chain([format!("{from} {to}")]).collect();
+        if let Err(error) = AddressMap::parse(all.iter().map(String::as_str)) {
+            found.push(
+                Diagnostic::error("plan.value", "an address of `guest.addresses` cannot be used")
+                    .at(at.span(), error.to_string())
+                    .help("write `{ from: 10.0.0.5/24, to: 10.1.0.5/24 }`, each old address once"),
+            );
+            continue;
+        }
+        pairs.push((from, to));
+    }
+    pairs
+}
+
+fn luks_key(at: At<'_>, folder: &Utf8Path) -> Option<(String, SecretRef)> {
+    Some((owned(at.get("luks"))?.to_ascii_lowercase(), secret(at.get("key")?, folder)?))
 }
 
 fn owned(at: Option<At<'_>>) -> Option<String> {
