@@ -27,6 +27,6 @@ pub use enrol::{EnrolError, Enrolment, enrol};
 pub use http::{Client, HttpError};
 pub use inspect::{InspectError, InspectOptions, inspect_disks};
 pub use keys::GuestKey;
-pub use order::{BootOrder, OrderError};
+pub use order::{BootOrder, OrderError, controller_address};
 pub use report::Reporter;
 pub use work::{AgentError, run};

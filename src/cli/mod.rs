@@ -7,6 +7,7 @@ mod exit;
 mod agent;
 mod apply;
 mod assess;
+mod device;
 mod graph;
 mod guest;
 mod image;
@@ -20,6 +21,7 @@ mod rollback;
 mod schema;
 mod source;
 mod status;
+mod terminal;
 mod tools;
 mod validate;
 mod vm;
@@ -84,6 +86,8 @@ enum Verb {
     Inspect(inspect::InspectArgs),
     /// Start, stop and watch virtual machines of the embedded provider
     Vm(vm::VmArgs),
+    /// The machines that the controller knows: register, show, have them boot into the agent, release
+    Device(device::DeviceArgs),
     /// Look at a source again before it is touched
     Source(source::SourceArgs),
 }
@@ -108,6 +112,7 @@ pub fn main() -> ExitCode {
         Verb::Guest(args) => guest::run(args, global),
         Verb::Inspect(args) => inspect::run(args, global),
         Verb::Vm(args) => vm::run(args, global),
+        Verb::Device(args) => device::run(args, global),
         Verb::Source(args) => source::run(args, global),
     };
     match outcome {

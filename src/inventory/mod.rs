@@ -8,10 +8,12 @@
 
 mod facts;
 mod holders;
+mod migrated;
 mod probe;
 mod resolve;
 
 pub use facts::{DiskFacts, DiskKind, MachineFacts, ResolvedMachine, ResolvedPlan};
 pub use holders::{Holder, holders};
+pub use migrated::leave_migrated;
 pub use probe::{ProbeError, observe, probe_disk};
 pub use resolve::resolve;
