@@ -214,13 +214,9 @@ pub fn host_values(plan: &ResolvedPlan, side: &HostSide<'_>) -> Value {
 
 fn disk_values<'a>(machine: &Machine, disk: &'a crate::inventory::DiskFacts, side: &HostSide<'_>) -> DiskValues<'a> {
     let format = machine.target.disk_format;
-    let extension = match format {
-        DiskFormat::Raw => "raw",
-        DiskFormat::Qcow2 => "qcow2",
-    };
     DiskValues {
         id: disk.index.to_string(),
-        file: format!("{}.{extension}", disk.index),
+        file: format!("{}.{format}", disk.index),
         format,
         size: disk.size.0,
         device: format!("{}{}", side.provider.manifest.constants.disk_device, letters(disk.index.0)),

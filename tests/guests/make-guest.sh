@@ -21,6 +21,7 @@ for option; do
     esac
 done
 mkdir -p "$out"
+out=$(cd "$out" && pwd)
 work=$(mktemp -d "$out/.making.XXXXXX")
 mounted=
 loop=
@@ -210,7 +211,7 @@ if [ $separate_boot = yes ]; then
     truncate -s 160M "$work/boot.img"
     mke2fs -q -t ext4 -U $BOOT_UUID -d "$work/boot" "$work/boot.img" >/dev/null
 fi
-size=$(($(du -sm "$root" | cut -f1) * 5 / 4 + 120))
+size=$(($(du -sm "$root" | cut -f1) * 5 / 4 + 160))
 truncate -s "${size}M" "$work/root.img"
 case $fs in
     ext4) mke2fs -q -t ext4 -U $ROOT_UUID -d "$root" "$work/root.img" >/dev/null ;;
