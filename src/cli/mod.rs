@@ -12,11 +12,8 @@ mod graph;
 mod guest;
 mod image;
 mod init;
-<<<<<<< HEAD
 mod inspect;
-=======
 mod netboot;
->>>>>>> main
 mod plan;
 mod power;
 mod prepare;
