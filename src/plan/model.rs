@@ -322,6 +322,8 @@ pub struct PostDeploy {
     pub action: EndState,
     /// Wait until the console shows this text.
     pub wait_for: Option<String>,
+    /// Signs of life that it must give over the network: `tcp:HOST:PORT`.
+    pub probes: Vec<String>,
     /// How long to wait for it.
     pub timeout: Duration,
 }

@@ -109,6 +109,7 @@ struct ServiceValues<'a> {
 #[derive(Serialize)]
 struct PostValues<'a> {
     action: EndState,
+    probes: &'a [String],
     waits: bool,
     wait_for: &'a str,
     timeout: String,
@@ -184,6 +185,7 @@ pub fn machine_values(plan: &ResolvedPlan, machine: &Machine, facts: &ResolvedMa
         },
         post: PostValues {
             action: machine.post_deploy.action,
+            probes: &machine.post_deploy.probes,
             waits: machine.post_deploy.wait_for.is_some(),
             wait_for: machine.post_deploy.wait_for.as_deref().unwrap_or_default(),
             timeout: format!("{}s", machine.post_deploy.timeout.as_secs()),

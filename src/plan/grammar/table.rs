@@ -345,6 +345,11 @@ static POST_DEPLOY: Object = Object {
             "What the virtual machine does when the migration has ended.",
         ),
         key("wait_for", Text(&NONEMPTY), "Wait until the console shows this text."),
+        key(
+            "probes",
+            List(&Text(&NONEMPTY), 0),
+            "Signs of life that the machine must give: `ping:HOST`, `tcp:HOST:PORT`, `http://HOST[:PORT]/PATH`.",
+        ),
         key("timeout", Amount(A::Duration(SECOND, 30 * DAY)), "How long to wait for it. Default: `5m`."),
     ],
 };

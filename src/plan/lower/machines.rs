@@ -18,6 +18,7 @@ use crate::plan::model::{
     Allocation, Capture, Compression, Convert, DiskFormat, DiskIndex, EndState, Guest, Host, HostName, Inventory,
     Machine, MachineName, Nic, OnFailure, PostDeploy, Role, SecretRef, Source, SourceDisk, Target, Workload,
 };
+use crate::vm::Probe;
 
 const DEFAULT_NETWORK: &str = "user";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
@@ -147,6 +148,23 @@ fn machine(at: At<'_>, context: &Context<'_>, found: &mut Diagnostics) -> Option
         power: boot::power(at.get("power"), context.folder),
         name,
     })
+}
+
+/// Signs of life; what is no such probe is reported.
+fn probes(written: Option<At<'_>>, found: &mut Diagnostics) -> Vec<String> {
+    let mut probes = Vec::new();
+    for at in written.into_iter().flat_map(At::items) {
+        let Some(text) = at.text() else { continue };
+        match text.parse::<Probe>() {
+            Ok(probe) => probes.push(probe.to_string()),
+            Err(error) => found.push(
+                Diagnostic::error("plan.value", "a sign of life cannot be asked for")
+                    .at(at.span(), error.to_string())
+                    .help("write for example `tcp:10.0.0.5:22`"),
+            ),
+        }
+    }
+    probes
 }
 
 /// Pairs of addresses; what is no such pair is reported.
@@ -298,6 +316,7 @@ fn post_deploy(machine: At<'_>, defaults: &Defaults<'_>, found: &mut Diagnostics
     PostDeploy {
         action,
         wait_for: owned(wait_for),
+        probes: probes(layers.get("probes"), found),
         timeout: layers.get("timeout").and_then(At::duration).unwrap_or(DEFAULT_TIMEOUT),
     }
 }
