@@ -12,7 +12,7 @@ use super::codec::{Compression, Encoder};
 use super::control::Control;
 use super::error::{ImageError, Result};
 use super::fan::fan;
-use super::format::ImageFormat;
+use super::format::source_identity;
 use super::lock::lock_file;
 use super::manifest::{self, ImageId, Manifest, SourceRecord};
 use super::map::{MapEnd, MapEntry};
@@ -22,7 +22,7 @@ use super::seal::OVERHEAD;
 use super::source::{ReadPlan, Reading, Source, changed};
 use super::store::Store;
 use super::walk::{Piece, Walk};
-use crate::device;
+use crate::hardware::DiskFormat as ImageFormat;
 use crate::units::ByteCount;
 
 /// What to capture.
@@ -112,7 +112,7 @@ fn run(store: &Store, request: &CaptureRequest, control: &Control<'_>) -> Result
     std::fs::create_dir_all(&folder).map_err(ImageError::file("creating", &folder))?;
     let _lock = lock_file(&folder.join("lock"), &format!("the capture of {disk}"))?;
 
-    let identity = device::identity(path).map_err(ImageError::file("looking at", path))?;
+    let identity = source_identity(path, request.format).map_err(ImageError::file("looking at", path))?;
     if let Some(expected) = &request.identity
         && *expected != identity
     {

@@ -7,7 +7,7 @@ use super::chunk::{ChunkDigest, DiskDigest, DiskHasher, chunk_count, chunk_len, 
 use super::control::Control;
 use super::error::{ImageError, Result};
 use super::fan::fan;
-use super::format::ImageFormat;
+use super::format::source_identity;
 use super::manifest::{ImageId, SourceRecord};
 use super::map::MapEntry;
 use super::name::DiskName;
@@ -15,6 +15,7 @@ use super::source::{ReadPlan, Source};
 use super::store::Store;
 use super::stream::{Buffers, Stream};
 use super::walk::{Piece, Walk};
+use crate::hardware::DiskFormat as ImageFormat;
 use crate::units::ByteCount;
 
 /// The plain BLAKE3 of a disk's bytes, holes read as zeros: what `b3sum` prints for it.
@@ -45,7 +46,7 @@ pub fn digest_source(
     chunk_size: u32,
     control: &Control<'_>,
 ) -> Result<(DiskDigest, PlainDigest)> {
-    let identity = crate::device::identity(path).map_err(ImageError::file("looking at", path))?;
+    let identity = source_identity(path, format).map_err(ImageError::file("looking at", path))?;
     let record = SourceRecord { path: path.to_owned(), format: format.name().into(), identity };
     let source = Source::open(path, format, plan, &record)?;
     let size = source.size();

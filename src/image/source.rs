@@ -8,10 +8,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::error::{ImageError, Result};
-use super::format::{DiskReader, ImageFormat, open_source};
+use super::format::{DiskReader, open_source, source_identity};
 use super::manifest::SourceRecord;
 use super::used::{Region, UsedDisk, is_medium_error};
-use crate::device;
+use crate::hardware::DiskFormat as ImageFormat;
 use crate::units::ByteCount;
 
 /// Which parts of a disk are read.
@@ -221,7 +221,7 @@ impl<'a> Source<'a> {
 
     /// The source must be at the end what it was at the begin; otherwise the image would mix two states.
     pub(super) fn check_unchanged(&self) -> Result<()> {
-        let now = device::identity(self.path).map_err(ImageError::file("looking at", self.path))?;
+        let now = source_identity(self.path, self.format).map_err(ImageError::file("looking at", self.path))?;
         if now == self.record.identity {
             return Ok(());
         }

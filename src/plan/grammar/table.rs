@@ -1,8 +1,9 @@
 //! The plan language itself. Every key is here, once.
 
+use super::boot::{NETBOOT, POWER};
 use super::capacity::{CAPACITY, PLACEMENT, SIZING, UTILISATION};
 use super::shape::Shape::{
-    Amount, Choice, Flag, List, Named, Object as Obj, OneOf, Settings, Text, Whole, WholeOrPercent,
+    Amount, Choice, Flag, List, Named, Object as Obj, ObjectOr, OneOf, Settings, Text, Whole, WholeOrPercent,
 };
 use super::shape::{Amount as A, Object, key, required, word};
 use super::text::{FILE_NAME, FREE, GLOB, MAC, NAME, NONEMPTY, PATH, VARIABLE};
@@ -30,6 +31,7 @@ pub(super) static PLAN: Object = Object {
         key("hosts", Named(&NAME, &Obj(&HOST)), "The hosts that run the virtual machines, by name."),
         key("defaults", Obj(&DEFAULTS), "What applies to every machine that does not say otherwise."),
         key("machines", List(&Obj(&MACHINE), 0), "The machines, in the order they are preferably started."),
+        key("netboot", Obj(&NETBOOT), "The network boot service of `replant serve`."),
         key("waves", List(&Obj(&WAVE), 0), "Groups of machines; a wave begins when the wave before has ended."),
     ],
 };
@@ -58,7 +60,7 @@ static STORE: Object = Object {
     ],
 };
 
-static SECRET: Object = Object {
+pub(super) static SECRET: Object = Object {
     name: "secret",
     what: "a secret",
     doc: "A secret by reference; its value is never part of a plan.",
@@ -110,7 +112,11 @@ static MACHINE: Object = Object {
     keys: &[
         required("name", Text(&NAME), "Its name, unique in the plan."),
         required("source", Obj(&SOURCE), "Where its disks are read; never written."),
-        key("inventory", Obj(&INVENTORY), "Facts that its disks cannot tell."),
+        key(
+            "inventory",
+            ObjectOr(&INVENTORY),
+            "Facts that its disks cannot tell: the document that holds them, or the facts themselves.",
+        ),
         key("workload", Obj(&WORKLOAD), "What it is used for."),
         key("target", Obj(&TARGET), "The virtual machine to be."),
         key("capture", Obj(&CAPTURE), "How its disks are captured."),
@@ -118,6 +124,7 @@ static MACHINE: Object = Object {
         key("post_deploy", Obj(&POST_DEPLOY), "What happens at the end."),
         key("on_failure", ON_FAILURE, ON_FAILURE_DOC),
         key("after", List(&Text(&NAME), 0), "Machines that must be done before this one begins."),
+        key("power", POWER, "How its power is switched, for machines that boot into the agent. Default: `manual`."),
         key("placement", Obj(&PLACEMENT), "Which machines it shares a host with, for `replant assess --place`."),
     ],
 };
@@ -139,8 +146,21 @@ static DISK: Object = Object {
     ],
 };
 
-const FORMAT: super::shape::Shape =
-    Choice(&[word("raw", "bytes as they are; also block devices"), word("qcow2", "QEMU copy-on-write")]);
+const FORMAT: super::shape::Shape = Choice(&[
+    word("raw", "bytes as they are; also block devices"),
+    word("qcow2", "QEMU copy-on-write; compressed and layered ones, too"),
+    word("vmdk", "VMware: sparse, flat, split or stream-optimised"),
+    word("ova", "a disk of an appliance: `path: box.ova`, or `path: box.ova/disk2.vmdk` if it has several"),
+    word("vhd", "Microsoft and Xen, fixed or dynamic"),
+    word("vhdx", "Microsoft, fixed or dynamic"),
+]);
+const TARGET_FORMAT: super::shape::Shape = Choice(&[
+    word("raw", "bytes as they are"),
+    word("qcow2", "QEMU copy-on-write"),
+    word("vmdk", "VMware"),
+    word("vhd", "Microsoft and Xen"),
+    word("vhdx", "Microsoft"),
+]);
 const FIRMWARE: super::shape::Shape = Choice(&[word("bios", "legacy BIOS"), word("uefi", "UEFI")]);
 
 static INVENTORY: Object = Object {
@@ -148,6 +168,12 @@ static INVENTORY: Object = Object {
     what: "`inventory`",
     doc: "Declared facts of the source machine.",
     keys: &[
+        key(
+            "document",
+            Text(&PATH),
+            "The inventory document (`replant inventory`) that says what is not declared here, relative to the first \
+             plan file.",
+        ),
         key("memory", Amount(A::Size(16 * MIB, 64 * TIB)), "Its memory."),
         key("cpus", Whole(1, 4096), "Its processors."),
         key("firmware", FIRMWARE, "Its firmware."),
@@ -229,7 +255,7 @@ static TARGET_DISKS: Object = Object {
     what: "`disks` of a target",
     doc: "How the virtual machine's disk files are made.",
     keys: &[
-        key("format", FORMAT, "Their format. Default: `qcow2`."),
+        key("format", TARGET_FORMAT, "Their format, one that the host's provider takes. Default: `qcow2`."),
         key(
             "allocation",
             Choice(&[
@@ -291,6 +317,32 @@ static GUEST: Object = Object {
         ),
         key("serial_console", Flag, "Whether the kernel's console is put on the serial port. Default: `false`."),
         key("skip", List(&Text(&NONEMPTY), 0), "Edits that are left out, by id."),
+        key(
+            "addresses",
+            List(&Obj(&READDRESS), 0),
+            "Addresses that become others on the target's network, wherever the guest's network configuration names them.",
+        ),
+        key("keys", List(&Obj(&LUKS_KEY), 0), "Keys of encrypted volumes, by reference."),
+    ],
+};
+
+static READDRESS: Object = Object {
+    name: "readdress",
+    what: "an address that changes",
+    doc: "An address of the source's network, and what takes its place.",
+    keys: &[
+        required("from", Text(&NONEMPTY), "The old address, such as `10.0.0.5/24` or `10.0.0.1`."),
+        required("to", Text(&NONEMPTY), "The new one; with a prefix if the network's size changes."),
+    ],
+};
+
+static LUKS_KEY: Object = Object {
+    name: "luks-key",
+    what: "a key of an encrypted volume",
+    doc: "The key of a LUKS container.",
+    keys: &[
+        required("luks", Text(&NONEMPTY), "The container's UUID; `any` for every container."),
+        required("key", OneOf(&SECRET), "The passphrase or key file."),
     ],
 };
 
@@ -309,6 +361,11 @@ static POST_DEPLOY: Object = Object {
             "What the virtual machine does when the migration has ended.",
         ),
         key("wait_for", Text(&NONEMPTY), "Wait until the console shows this text."),
+        key(
+            "probes",
+            List(&Text(&NONEMPTY), 0),
+            "Signs of life that the machine must give: `ping:HOST`, `tcp:HOST:PORT`, `http://HOST[:PORT]/PATH`.",
+        ),
         key("timeout", Amount(A::Duration(SECOND, 30 * DAY)), "How long to wait for it. Default: `5m`."),
     ],
 };
