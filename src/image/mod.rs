@@ -12,6 +12,7 @@
 //! that names what is damaged, never wrong data.
 
 mod append;
+mod begun;
 mod capture;
 mod catalog;
 mod check;
@@ -20,6 +21,7 @@ mod chunk;
 mod codec;
 mod control;
 mod deploy;
+mod digest;
 mod error;
 mod export;
 mod fan;
@@ -46,7 +48,9 @@ mod repair;
 mod scrub;
 mod seal;
 mod set;
+mod source;
 mod store;
+mod stream;
 pub mod used;
 mod walk;
 
@@ -57,6 +61,7 @@ pub use chunk::{ChunkDigest, ChunkId, DiskDigest, DiskHasher, digest_disk};
 pub use codec::Compression;
 pub use control::{Control, Tick};
 pub use deploy::{DeployReport, DeployRequest, DeployState, deploy, deploy_state, undo};
+pub use digest::{PlainDigest, digest_image, digest_source};
 pub use error::{ImageError, Result};
 pub use export::export;
 pub use format::{
@@ -77,4 +82,5 @@ pub use repair::{PackRepair, RepairReport, repair};
 pub use scrub::{ScrubReport, scrub};
 pub use seal::Cipher;
 pub use set::{SealedSet, SetMember, SetState, all_sets, newest_set, seal_set, set_state};
+pub use source::{OnReadError, ReadMode, ReadPlan, Reading};
 pub use store::{DEFAULT_CHUNK_SIZE, Store, StoreSettings};

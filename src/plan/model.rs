@@ -289,6 +289,30 @@ pub struct Capture {
     pub limit: Option<ByteRate>,
     /// What they share with others.
     pub budget: Option<Budget>,
+    /// What is read.
+    pub read: CaptureRead,
+    /// What happens to bytes that the disk does not give.
+    pub on_read_error: OnReadError,
+}
+
+/// What is read of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CaptureRead {
+    /// What file systems use, and whatever is not recognised.
+    Used,
+    /// Everything.
+    Whole,
+}
+
+/// What happens to bytes that a disk does not give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnReadError {
+    /// The capture fails.
+    Fail,
+    /// They become zeros and are reported.
+    ZeroAndReport,
 }
 
 /// Whether chunks are compressed.
@@ -312,6 +336,10 @@ pub struct Guest {
     pub serial_console: bool,
     /// Edits that are left out, by id.
     pub skip: Vec<String>,
+    /// Addresses that become others: `(old, new)`, each with or without `/PREFIX`.
+    pub addresses: Vec<(String, String)>,
+    /// Keys of LUKS containers, by the container's UUID.
+    pub keys: Vec<(String, SecretRef)>,
 }
 
 /// Whether the operating system is converted.
@@ -331,6 +359,8 @@ pub struct PostDeploy {
     pub action: EndState,
     /// Wait until the console shows this text.
     pub wait_for: Option<String>,
+    /// Signs of life that it must give over the network: `tcp:HOST:PORT`.
+    pub probes: Vec<String>,
     /// How long to wait for it.
     pub timeout: Duration,
 }

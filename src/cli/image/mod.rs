@@ -4,6 +4,7 @@
 mod capture;
 mod collect;
 mod deploy;
+mod digest;
 pub mod limits;
 mod list;
 mod repair;
@@ -48,6 +49,8 @@ enum ImageVerb {
     Scrub(repair::ScrubArgs),
     /// Make indexes again from the packs, cut torn tails, and say what of which disk is lost
     Repair(repair::RepairArgs),
+    /// Print a disk's digests: the one that images carry, and the plain BLAKE3 that `b3sum` prints
+    Digest(digest::DigestArgs),
     /// Write an image to a new disk file
     Export(deploy::ExportArgs),
     /// Remove an image; `gc` gives its space back
@@ -70,6 +73,7 @@ pub fn run(args: &ImageArgs, global: &Global) -> Result<Exit, Failure> {
         ImageVerb::Verify(args) => verify::run(args, global),
         ImageVerb::Scrub(args) => repair::scrub(args, global),
         ImageVerb::Repair(args) => repair::repair(args, global),
+        ImageVerb::Digest(args) => digest::run(args, global),
         ImageVerb::Export(args) => deploy::export(args, global),
         ImageVerb::Rm(args) => collect::rm(args, global),
         ImageVerb::Gc(args) => collect::gc(args, global),

@@ -24,5 +24,6 @@ mod xfs;
 
 pub use bytes::ReadAt;
 pub use disk::UsedDisk;
-pub use map::{Content, Region, UsedMap, used_map};
+pub(super) use map::is_medium_error;
+pub use map::{Content, Region, UsedMap, Volume, used_map};
 pub use ranges::Ranges;

@@ -301,6 +301,22 @@ static CAPTURE: Object = Object {
         ),
         key("limit", Amount(A::Rate(65_536)), "At most this fast, per disk."),
         key("budget", BUDGET_NAME, "The budget that they share with others, by name."),
+        key(
+            "read",
+            Choice(&[
+                word("used", "only blocks that file systems use, and whatever is not recognised (the default)"),
+                word("whole", "everything, deleted data included"),
+            ]),
+            "What is read of a disk.",
+        ),
+        key(
+            "on_read_error",
+            Choice(&[
+                word("fail", "the capture fails and names them (the default)"),
+                word("zero-and-report", "they become zeros, and the image and a warning name them"),
+            ]),
+            "What happens to bytes that the disk does not give.",
+        ),
     ],
 };
 
@@ -324,6 +340,32 @@ static GUEST: Object = Object {
         ),
         key("serial_console", Flag, "Whether the kernel's console is put on the serial port. Default: `false`."),
         key("skip", List(&Text(&NONEMPTY), 0), "Edits that are left out, by id."),
+        key(
+            "addresses",
+            List(&Obj(&READDRESS), 0),
+            "Addresses that become others on the target's network, wherever the guest's network configuration names them.",
+        ),
+        key("keys", List(&Obj(&LUKS_KEY), 0), "Keys of encrypted volumes, by reference."),
+    ],
+};
+
+static READDRESS: Object = Object {
+    name: "readdress",
+    what: "an address that changes",
+    doc: "An address of the source's network, and what takes its place.",
+    keys: &[
+        required("from", Text(&NONEMPTY), "The old address, such as `10.0.0.5/24` or `10.0.0.1`."),
+        required("to", Text(&NONEMPTY), "The new one; with a prefix if the network's size changes."),
+    ],
+};
+
+static LUKS_KEY: Object = Object {
+    name: "luks-key",
+    what: "a key of an encrypted volume",
+    doc: "The key of a LUKS container.",
+    keys: &[
+        required("luks", Text(&NONEMPTY), "The container's UUID; `any` for every container."),
+        required("key", OneOf(&SECRET), "The passphrase or key file."),
     ],
 };
 
@@ -342,6 +384,11 @@ static POST_DEPLOY: Object = Object {
             "What the virtual machine does when the migration has ended.",
         ),
         key("wait_for", Text(&NONEMPTY), "Wait until the console shows this text."),
+        key(
+            "probes",
+            List(&Text(&NONEMPTY), 0),
+            "Signs of life that the machine must give: `ping:HOST`, `tcp:HOST:PORT`, `http://HOST[:PORT]/PATH`.",
+        ),
         key("timeout", Amount(A::Duration(SECOND, 30 * DAY)), "How long to wait for it. Default: `5m`."),
     ],
 };
