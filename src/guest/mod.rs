@@ -18,6 +18,7 @@ mod mount;
 mod probe;
 mod text;
 mod tree;
+pub mod windows;
 
 pub use convert::{Conversion, ConvertError, ConvertOptions, PinnedNic, apply, plan};
 pub use detect::{Candidate, DetectError, Guest, choose_root, detect, looks_like_root};
