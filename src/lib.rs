@@ -55,3 +55,5 @@ pub mod hardware;
 pub mod units;
 
 pub mod vm;
+
+pub mod patch;

@@ -12,3 +12,4 @@ mod planner;
 mod render;
 mod run;
 mod sequence;
+mod windows;

@@ -11,6 +11,7 @@ mod graph;
 mod guest;
 mod image;
 mod init;
+mod patch;
 mod plan;
 mod prepare;
 mod preview;
@@ -22,6 +23,7 @@ mod status;
 mod tools;
 mod validate;
 mod vm;
+mod windows;
 
 use std::error::Error;
 use std::io::IsTerminal as _;
@@ -83,6 +85,8 @@ enum Verb {
     Vm(vm::VmArgs),
     /// Look at a source again before it is touched
     Source(source::SourceArgs),
+    /// Drivers that migrations need: take them in, see what is missing
+    Patch(patch::PatchArgs),
 }
 
 /// Parses the command line, runs one verb and turns its outcome into an exit code.
@@ -105,6 +109,7 @@ pub fn main() -> ExitCode {
         Verb::Guest(args) => guest::run(args, global),
         Verb::Vm(args) => vm::run(args, global),
         Verb::Source(args) => source::run(args, global),
+        Verb::Patch(args) => patch::run(args, global),
     };
     match outcome {
         Ok(exit) => exit.into(),

@@ -13,6 +13,7 @@ use crate::render::{ArtifactSet, NoSink, render};
 
 use super::Failure;
 use super::tools::missing_tools;
+use super::windows;
 
 /// A plan with all that follows from it.
 pub struct Prepared {
@@ -43,6 +44,7 @@ pub fn prepare(path: &Utf8Path, selection: &Selection) -> Result<Prepared, Failu
     let catalog = Catalog::open(&plan.plan.root)?;
     warnings.extend(assess::assess(&plan, &catalog));
     warnings.extend(missing_tools(&plan, &catalog));
+    warnings.extend(windows::check(&plan, &catalog)?);
     if warnings.has_errors() {
         return Err(warnings.into());
     }

@@ -10,8 +10,10 @@ mod facts;
 mod holders;
 mod probe;
 mod resolve;
+mod windows;
 
 pub use facts::{DiskFacts, DiskKind, MachineFacts, ResolvedMachine, ResolvedPlan};
 pub use holders::{Holder, holders};
 pub use probe::{ProbeError, observe, probe_disk};
 pub use resolve::resolve;
+pub use windows::{LookError, look_for_windows};

@@ -1,0 +1,7 @@
+//! Windows guests: synthetic disks with real NTFS and hives that hivex has filled, converted and read again by others.
+//! No licensed Windows is started anywhere.
+
+mod fixture;
+mod generations;
+mod patches;
+mod refusals;
