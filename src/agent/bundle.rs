@@ -90,7 +90,8 @@ fn on_disks(vm: &Path) -> Result<Vec<FoundWindows>, BundleError> {
     let mut readers: Vec<Box<dyn DiskReader>> = Vec::new();
     for disk in &disks {
         let field = |name: &str| disk.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
-        let format = ImageFormat::parse(field("format")).ok_or_else(|| wrong(format!("`{}` is no disk format", field("format"))))?;
+        let format = ImageFormat::parse(field("format"))
+            .ok_or_else(|| wrong(format!("`{}` is no disk format", field("format"))))?;
         let file = vm.join(field("file"));
         let reader = open_source(&file, format)
             .map_err(|error| BundleError::Vm { path: file.clone(), message: error.to_string() })?;

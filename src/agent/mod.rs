@@ -11,18 +11,21 @@
 pub mod build;
 
 mod boot;
+mod bundle;
 mod commands;
 mod discover;
 mod enrol;
 mod http;
 mod order;
 mod report;
+mod windows;
 mod work;
 
 pub use boot::{BootError, ConversionResult, GuestStep, convert_guest};
+pub use bundle::{BundleError, windows_initramfs};
 pub use discover::{DeviceFacts, discover};
 pub use enrol::{EnrolError, Enrolment, enrol};
 pub use http::{Client, HttpError};
-pub use order::{BootOrder, OrderError};
+pub use order::{BootOrder, OrderError, controller_address};
 pub use report::Reporter;
 pub use work::{AgentError, run};

@@ -70,7 +70,10 @@ impl WindowsGuest {
         let device = |found: &FoundWindows| device(&disks.disks[found.disk], found.partition);
         if let Some(wanted) = wanted {
             let meant = disks.find(wanted).map(Path::to_owned);
-            let at = survey.found.iter().position(|found| found.volume == wanted || (meant.is_some() && device(found) == meant));
+            let at = survey
+                .found
+                .iter()
+                .position(|found| found.volume == wanted || (meant.is_some() && device(found) == meant));
             survey.found = at.map(|at| survey.found.swap_remove(at)).into_iter().collect();
         } else if survey.found.len() > 1 {
             let found = list(&survey.found);

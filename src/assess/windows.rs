@@ -57,6 +57,6 @@ fn converted<'s>(machine: &Machine, survey: &'s WindowsSurvey) -> Option<&'s Fou
 
 /// What the provider of a machine's host says about Windows.
 fn tables<'c>(plan: &ResolvedPlan, catalog: &'c Catalog, machine: &Machine) -> Option<&'c TargetTables> {
-    let host = plan.plan.hosts.iter().find(|host| host.name.value == machine.target.host.value)?;
+    let host = plan.plan.hosts.get(&machine.target.host.value)?;
     Some(catalog.get(&host.provider.value)?.windows())
 }

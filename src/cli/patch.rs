@@ -132,7 +132,7 @@ fn validate(args: &ValidateArgs, global: &Global) -> Result<Exit, Failure> {
     let cache = PatchCache::of_store(plan.plan.store.path.as_std_path()).packages()?;
     let mut missing = 0;
     for (machine, survey) in plan.plan.machines.iter().zip(&surveys) {
-        let host = plan.plan.hosts.iter().find(|host| host.name.value == machine.target.host.value);
+        let host = plan.plan.hosts.get(&machine.target.host.value);
         let Some(provider) = host.and_then(|host| catalog.get(&host.provider.value)) else { continue };
         for windows in &survey.found {
             let needs = needs(&windows.facts, provider.windows(), &cache);

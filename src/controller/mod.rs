@@ -8,6 +8,9 @@
 //! A token opens one enrolment, once, before it expires. A certificate opens the job it was issued for and no other. All
 //! of it lives in memory: a controller that is gone leaves nothing behind that could be used.
 
+pub mod devices;
+
+mod boot;
 mod embedded;
 mod jobs;
 mod local;
@@ -16,6 +19,7 @@ mod pki;
 mod protocol;
 mod server;
 
+pub use boot::DeviceBoot;
 pub use embedded::{Embedded, EmbeddedOptions};
 pub use jobs::{JobError, Jobs, NewJob};
 pub use local::{CONTROLLER_SOCKET, LocalClient, LocalError};

@@ -33,7 +33,11 @@ pub fn look_for_windows(machine: &ResolvedMachine) -> Result<WindowsSurvey, Look
         .iter()
         .zip(&readers)
         .zip(&reads)
-        .map(|((disk, reader), read_at)| DiskView { name: format!("/dev/{}", disk.index), size: reader.size(), read_at })
+        .map(|((disk, reader), read_at)| DiskView {
+            name: format!("/dev/{}", disk.index),
+            size: reader.size(),
+            read_at,
+        })
         .collect();
     survey(&views).map_err(|error| LookError { path: error.to_string(), message: cause(&error) })
 }

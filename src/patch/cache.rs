@@ -225,7 +225,9 @@ impl PatchCache {
                 records.push(record);
             }
         }
-        records.sort_by(|one: &PatchRecord, other| (&one.title, &one.origin, &one.key).cmp(&(&other.title, &other.origin, &other.key)));
+        records.sort_by(|one: &PatchRecord, other| {
+            (&one.title, &one.origin, &one.key).cmp(&(&other.title, &other.origin, &other.key))
+        });
         Ok(records)
     }
 

@@ -58,7 +58,8 @@ fn unpack(path: &Path, to: &Path) -> Result<(), PatchError> {
 /// Every INF file with the folder that it lies in, as the source names it.
 pub(super) fn infs(opened: &Opened) -> Result<Vec<(PathBuf, String)>, PatchError> {
     let mut found = Vec::new();
-    let walk = walkdir::WalkDir::new(&opened.folder).sort_by_file_name().max_depth(if opened.only.is_some() { 1 } else { 24 });
+    let walk =
+        walkdir::WalkDir::new(&opened.folder).sort_by_file_name().max_depth(if opened.only.is_some() { 1 } else { 24 });
     for entry in walk {
         let entry = entry.map_err(|error| {
             let error = error.into_io_error().unwrap_or_else(|| io::Error::other("a loop of symbolic links"));

@@ -138,8 +138,10 @@ pub fn driver(root: &Path, name: &str, generation: &str, target: &str, ids: &[&s
 }
 
 /// Identifiers of virtio disks and network adapters, old and new.
-pub const DISK: [&str; 2] = ["PCI\\VEN_1AF4&DEV_1001&SUBSYS_00021AF4&REV_00", "PCI\\VEN_1AF4&DEV_1042&SUBSYS_11001AF4&REV_01"];
-pub const NIC: [&str; 2] = ["PCI\\VEN_1AF4&DEV_1000&SUBSYS_00011AF4&REV_00", "PCI\\VEN_1AF4&DEV_1041&SUBSYS_11001AF4&REV_01"];
+pub const DISK: [&str; 2] =
+    ["PCI\\VEN_1AF4&DEV_1001&SUBSYS_00021AF4&REV_00", "PCI\\VEN_1AF4&DEV_1042&SUBSYS_11001AF4&REV_01"];
+pub const NIC: [&str; 2] =
+    ["PCI\\VEN_1AF4&DEV_1000&SUBSYS_00011AF4&REV_00", "PCI\\VEN_1AF4&DEV_1041&SUBSYS_11001AF4&REV_01"];
 
 /// A collection with drivers for every generation that the tests make.
 pub fn collection(root: &Path) -> Vec<PathBuf> {

@@ -141,7 +141,11 @@ fn check(generation: &str, expected: Generation, variant: &str, set: &str) {
         assert_eq!(own, security::read_only_for_users(path.is_dir()), "{made}");
     }
     let backup = mount.at().join("Windows/System32/config/SYSTEM.replant-before");
-    assert_eq!(security::descriptor(&backup).unwrap().unwrap(), descriptor, "a copy of a hive is as secret as the hive");
+    assert_eq!(
+        security::descriptor(&backup).unwrap().unwrap(),
+        descriptor,
+        "a copy of a hive is as secret as the hive"
+    );
     assert_eq!(dump(&backup), system_before);
     mount.release().unwrap();
 

@@ -17,7 +17,8 @@ fn a_folder_an_iso_image_and_an_archive_bring_the_same() {
     let media = site.join("media");
     let infs = collection(&media);
     let (iso, zip) = (site.join("drivers.iso"), site.join("drivers.zip"));
-    let made = Command::new("xorriso").args(["-as", "mkisofs", "-quiet", "-J", "-R", "-o"]).arg(&iso).arg(&media).output();
+    let made =
+        Command::new("xorriso").args(["-as", "mkisofs", "-quiet", "-J", "-R", "-o"]).arg(&iso).arg(&media).output();
     assert!(made.unwrap().status.success());
     let made = Command::new("bsdtar").args(["-a", "-cf"]).arg(&zip).arg("-C").arg(&media).arg(".").output();
     assert!(made.unwrap().status.success());
@@ -42,7 +43,10 @@ fn damage_is_seen_and_handed_on_to_nobody() {
     assert_eq!(cache.packages().unwrap().len(), 1);
     fs::write(cache.root().join(&key).join("files/viostor.sys"), "other").unwrap();
     let error = cache.packages().unwrap_err().to_string();
-    assert!(error.contains("viostor.sys is not what it was when it came") && error.contains("add its source"), "{error}");
+    assert!(
+        error.contains("viostor.sys is not what it was when it came") && error.contains("add its source"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -77,7 +81,11 @@ fn the_verbs_say_what_is_missing_until_nothing_is() {
         assert!(missing.stdout.contains(word), "{word}: {}", missing.stdout);
     }
     let refused = site.replant(&["plan", "plan.yaml"]).expect(3);
-    assert!(refused.stderr.contains("replant patch add") && refused.stderr.contains("2k19/amd64"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("replant patch add") && refused.stderr.contains("2k19/amd64"),
+        "{}",
+        refused.stderr
+    );
     collection(&site.join("media"));
     let added = site.replant(&["patch", "add", "--store", "store", "media"]).expect(0);
     assert!(added.stdout.contains("12 new"), "{}", added.stdout);

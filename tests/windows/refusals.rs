@@ -56,7 +56,8 @@ fn missing_drivers_are_named_all_at_once() {
     let site = TestSite::new();
     let volume = make_windows(&site, "2022", "volume", "");
     let error = convert_volume(&site, &volume, &[], &[]).unwrap_err().to_string();
-    for word in ["DEV_1001", "DEV_1041", "Windows Server 2022 (amd64, build 20348)", "replant patch add", "2k22/amd64"] {
+    for word in ["DEV_1001", "DEV_1041", "Windows Server 2022 (amd64, build 20348)", "replant patch add", "2k22/amd64"]
+    {
         assert!(error.contains(word), "{word}: {error}");
     }
     // With the drivers left out by the plan, the rest is done.

@@ -17,7 +17,7 @@ use super::tree::AgentTree;
 const INIT: &str = include_str!("init.sh");
 const UDHCPC_EVENT: &str = include_str!("udhcpc-event.sh");
 /// Changes when the same inputs are put together in another way.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 /// Compression of the initramfs: unpacking is quick at any level, packing is not.
 const ZSTD_LEVEL: i32 = 9;
 
@@ -187,7 +187,7 @@ fn current(out: &Path, flavour: Flavour, inputs: &BTreeMap<String, String>) -> O
     (same && record.outputs.iter().all(intact)).then_some(record)
 }
 
-fn inputs(files: &[PackageFile], program: &[u8], libraries: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, String> {
+fn inputs(files: &[PackageFile], program: &[u8], libraries: &Libraries) -> BTreeMap<String, String> {
     let mut inputs: BTreeMap<String, String> =
         files.iter().map(|file| (format!("package {}", file.file), file.digest.clone())).collect();
     inputs.insert("replant".to_owned(), digest(program));
@@ -196,8 +196,11 @@ fn inputs(files: &[PackageFile], program: &[u8], libraries: &BTreeMap<String, Ve
     inputs
 }
 
+/// The content of each shared library, by the path it is loaded from.
+type Libraries = BTreeMap<String, Vec<u8>>;
+
 /// The program without debug data, and every library it loads, by the path it loads it from.
-fn program(path: &Path) -> Result<(Vec<u8>, BTreeMap<String, Vec<u8>>), BuildError> {
+fn program(path: &Path) -> Result<(Vec<u8>, Libraries), BuildError> {
     let bytes = read(path)?;
     let elf = ElfFile::parse(&bytes).map_err(|error| BuildError::Program { path: path.to_owned(), error })?;
     let mut libraries = BTreeMap::new();
@@ -248,12 +251,7 @@ fn depmod(root: &Path, release: &str) -> Result<(), BuildError> {
     }
 }
 
-fn assemble(
-    root: &Path,
-    release: &str,
-    program: &[u8],
-    libraries: &BTreeMap<String, Vec<u8>>,
-) -> Result<AgentTree, BuildError> {
+fn assemble(root: &Path, release: &str, program: &[u8], libraries: &Libraries) -> Result<AgentTree, BuildError> {
     let mut tree = AgentTree::default();
     for folder in ["dev", "etc", "mnt", "proc", "run", "sys", "tmp"] {
         tree.folder(folder);
@@ -265,8 +263,13 @@ fn assemble(
     for applet in APPLETS {
         tree.link(&format!("bin/{applet}"), "busybox");
     }
-    for (name, from) in [("e2fsck", &["usr/sbin/e2fsck", "sbin/e2fsck"][..]), ("lz4", &["usr/bin/lz4"][..])] {
-        let path = find(root, from).ok_or(BuildError::Incomplete { what: "e2fsck and lz4" })?;
+    for (name, from) in [
+        ("e2fsck", &["usr/sbin/e2fsck", "sbin/e2fsck"][..]),
+        ("lz4", &["usr/bin/lz4"][..]),
+        ("ntfs-3g", &["usr/bin/ntfs-3g", "bin/ntfs-3g"][..]),
+        ("hivexsh", &["usr/bin/hivexsh"][..]),
+    ] {
+        let path = find(root, from).ok_or(BuildError::Incomplete { what: "e2fsck, lz4, ntfs-3g and hivexsh" })?;
         tree.file(&format!("bin/{name}"), 0o755, read(&path)?);
     }
     for path in shared_libraries(root) {
@@ -310,7 +313,7 @@ fn shared_libraries(root: &Path) -> Vec<PathBuf> {
 }
 
 /// Runs the copied program through the copied loader: what goes into the agent works.
-fn prove(program: &[u8], libraries: &BTreeMap<String, Vec<u8>>, work: &Path) -> Result<(), BuildError> {
+fn prove(program: &[u8], libraries: &Libraries, work: &Path) -> Result<(), BuildError> {
     let folder = work.join("prove");
     fs::create_dir_all(&folder).map_err(io_at(&folder))?;
     let write = |name: &str, bytes: &[u8]| {

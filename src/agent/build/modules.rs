@@ -49,6 +49,7 @@ const WANTED: &[&str] = &[
     "nls_iso8859-1",
     "nls_ascii",
     "vfat",
+    "fuse",
 ];
 
 /// Paths below `/lib/modules/RELEASE`, dependencies first. The unpacked tree must have a `modules.dep`.

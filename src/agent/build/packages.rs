@@ -97,8 +97,23 @@ pub enum PackageError {
 }
 
 /// Packages besides the kernel: what mounts, checks and unpacks in the agent.
-const TOOLS: [&str; 8] =
-    ["busybox-static", "e2fsprogs", "libext2fs2", "libcom-err2", "libblkid1", "libuuid1", "lz4", "liblz4-1"];
+const TOOLS: [&str; 14] = [
+    "busybox-static",
+    "e2fsprogs",
+    "libext2fs2",
+    "libcom-err2",
+    "libblkid1",
+    "libuuid1",
+    "lz4",
+    "liblz4-1",
+    // Windows: the file system, and the registry.
+    "ntfs-3g",
+    "libntfs-3g89",
+    "libhivex-bin",
+    "libhivex0",
+    "libreadline8",
+    "libtinfo6",
+];
 
 /// The packages of a flavour, downloaded if they are not in `cache`.
 pub fn obtain(flavour: Flavour, cache: &Path, refresh: bool) -> Result<Vec<PackageFile>, PackageError> {

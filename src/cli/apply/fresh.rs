@@ -6,8 +6,9 @@ use crate::freeze::{Staging, folders, manifest};
 use crate::render::render;
 
 use super::super::prepare::{Prepared, prepare};
+use super::super::terminal::confirmed;
 use super::super::{Exit, Failure, Global, say};
-use super::{ApplyArgs, confirmed, execute, run_folder};
+use super::{ApplyArgs, execute, run_folder};
 
 /// Runs the verb for a plan file.
 pub fn run(args: &ApplyArgs, global: &Global) -> Result<Exit, Failure> {
