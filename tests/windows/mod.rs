@@ -2,6 +2,8 @@
 //! No licensed Windows is started anywhere.
 
 mod fixture;
+mod agent;
 mod generations;
+mod oracle;
 mod patches;
 mod refusals;

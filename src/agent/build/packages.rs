@@ -147,7 +147,9 @@ pub fn obtain(flavour: Flavour, cache: &Path, refresh: bool) -> Result<Vec<Packa
 pub fn remembered(record: &Path, cache: &Path) -> Option<Vec<PackageFile>> {
     let files: Vec<PackageFile> = serde_json::from_slice(&fs::read(record).ok()?).ok()?;
     let intact = |file: &PackageFile| fs::read(cache.join(&file.file)).is_ok_and(|bytes| digest(&bytes) == file.digest);
-    files.iter().all(intact).then_some(files)
+    // A newer version of ours may want more than was remembered.
+    let complete = TOOLS.iter().all(|tool| files.iter().any(|file| file.package == *tool));
+    (complete && files.iter().all(intact)).then_some(files)
 }
 
 /// Unpacks one package into `to`.
