@@ -10,7 +10,8 @@ use crate::guest::windows::driver::DriverPackage;
 use crate::guest::windows::{
     Device, DiskView, FoundWindows, Hal, Hardware, ServiceModes, ServiceRule, TargetTables, choice, survey,
 };
-use crate::image::{DiskReader, ImageFormat, open_source};
+use crate::hardware::DiskFormat;
+use crate::image::{DiskReader, open_source};
 use crate::patch::PatchCache;
 use crate::sequence;
 
@@ -90,7 +91,7 @@ fn on_disks(vm: &Path) -> Result<Vec<FoundWindows>, BundleError> {
     let mut readers: Vec<Box<dyn DiskReader>> = Vec::new();
     for disk in &disks {
         let field = |name: &str| disk.get(name).and_then(serde_json::Value::as_str).unwrap_or_default();
-        let format = ImageFormat::parse(field("format"))
+        let format = DiskFormat::parse(field("format"))
             .ok_or_else(|| wrong(format!("`{}` is no disk format", field("format"))))?;
         let file = vm.join(field("file"));
         let reader = open_source(&file, format)

@@ -10,7 +10,7 @@ use super::codec::{Compression, Encoder};
 use super::control::Control;
 use super::error::{ImageError, Result};
 use super::fan::fan;
-use super::format::{DiskReader, ImageFormat, open_source};
+use super::format::{DiskReader, open_source, source_identity};
 use super::lock::lock_file;
 use super::manifest::{self, ImageId, Manifest, SourceRecord, Unfinished};
 use super::map::{Frame, MapEnd, MapEntry, MapReader, MapWriter};
@@ -19,7 +19,7 @@ use super::pack::Record;
 use super::seal::OVERHEAD;
 use super::store::Store;
 use super::walk::{Piece, Walk};
-use crate::device;
+use crate::hardware::DiskFormat as ImageFormat;
 use crate::units::ByteCount;
 
 /// What to capture.
@@ -125,7 +125,7 @@ fn run(store: &Store, request: &CaptureRequest, control: &Control<'_>) -> Result
     std::fs::create_dir_all(&folder).map_err(ImageError::file("creating", &folder))?;
     let _lock = lock_file(&folder.join("lock"), &format!("the capture of {disk}"))?;
 
-    let identity = device::identity(path).map_err(ImageError::file("looking at", path))?;
+    let identity = source_identity(path, request.format).map_err(ImageError::file("looking at", path))?;
     if let Some(expected) = &request.identity
         && *expected != identity
     {
@@ -373,7 +373,7 @@ impl Job<'_> {
     /// The source must be at the end what it was at the begin; otherwise the image would mix two states.
     fn check_source(&self) -> Result<()> {
         let path = &self.request.source;
-        let now = device::identity(path).map_err(ImageError::file("looking at", path))?;
+        let now = source_identity(path, self.request.format).map_err(ImageError::file("looking at", path))?;
         if now == self.source.identity {
             return Ok(());
         }

@@ -9,13 +9,14 @@ use super::chunk::{ChunkDigest, DiskDigest, DiskHasher, chunk_len, is_zero};
 use super::control::Control;
 use super::error::{ImageError, Result};
 use super::fan::fan;
-use super::format::{DiskWriter, ImageFormat, Qcow2Disk, open_target};
+use super::format::{DiskWriter, Qcow2Disk, Subformat, create, look, open_target};
 use super::manifest::{ImageId, Manifest};
 use super::map::{Frame, MapEntry, MapReader};
 use super::marker::{Deployed, Deploying, Markers};
 use super::name::DiskName;
 use super::store::Store;
 use crate::device;
+use crate::hardware::DiskFormat as ImageFormat;
 use crate::units::ByteCount;
 
 /// What to deploy.
@@ -106,6 +107,11 @@ fn empty(target: &Path, format: ImageFormat) -> Result<()> {
             let size = disk.size();
             disk.zero(0, size).and_then(|()| disk.flush()).map_err(ImageError::target("emptying", target))
         }
+        _ => {
+            // By its header: what a killed process left may not open.
+            let size = look(target, Some(format))?.size;
+            create(target, format, Subformat::Default, size)
+        }
     }
 }
 
@@ -125,7 +131,13 @@ fn run(store: &Store, request: &DeployRequest, control: &Control<'_>) -> Result<
         return Ok(DeployReport { id: manifest.id, digest, size: manifest.size, written: 0, present: true });
     }
     let begun = deploying.filter(|marker| marker.image == manifest.id);
-    let torn = request.format == ImageFormat::Qcow2 && markers.deploying()?.is_some_and(|marker| !marker.reserved);
+    let torn = match request.format {
+        ImageFormat::Raw | ImageFormat::Ova => false,
+        ImageFormat::Qcow2 => markers.deploying()?.is_some_and(|marker| !marker.reserved),
+        // These formats have no way to reserve space without writing it: cut off anywhere, the disk is made anew.
+        _ => markers.deploying()?.is_some(),
+    };
+    let begun = begun.filter(|_| !torn);
     if torn && path.exists() {
         // Killed while the tables were written: they cannot be trusted, and nothing else is there yet.
         empty(path, request.format)?;
@@ -134,9 +146,9 @@ fn run(store: &Store, request: &DeployRequest, control: &Control<'_>) -> Result<
     if target.size() < manifest.size {
         return Err(ImageError::TargetTooSmall { path: path.clone(), target: target.size(), image: manifest.size });
     }
-    let head = Restore::head_chunks(&manifest);
     let mark = |next_chunk, reserved| markers.set_deploying(&Deploying { image: manifest.id, next_chunk, reserved });
-    let restore = Restore { store, manifest: &manifest, target: &*target, path, control };
+    let restore = Restore { store, manifest: &manifest, target: &*target, path, control, hold_head: true };
+    let head = restore.head_chunks();
     let next_chunk = match begun {
         Some(marker) if marker.reserved => marker.next_chunk.max(head),
         _ => {
@@ -193,6 +205,8 @@ pub(super) struct Restore<'a> {
     pub(super) target: &'a dyn DiskWriter,
     pub(super) path: &'a Path,
     pub(super) control: &'a Control<'a>,
+    /// Whether the first MiB is written last, so that a half-written disk never boots; else all is written in order.
+    pub(super) hold_head: bool,
 }
 
 /// A step of the map with the chunk that it begins at.
@@ -215,8 +229,12 @@ const HEAD: u64 = 1 << 20;
 
 impl Restore<'_> {
     /// Chunks that hold the first MiB.
-    pub(super) fn head_chunks(manifest: &Manifest) -> u64 {
-        HEAD.div_ceil(manifest.chunk_size.into()).min(manifest.data_chunks + manifest.zero_chunks)
+    fn head_chunks(&self) -> u64 {
+        let Manifest { chunk_size, data_chunks, zero_chunks, .. } = *self.manifest;
+        match self.hold_head {
+            true => HEAD.div_ceil(chunk_size.into()).min(data_chunks + zero_chunks),
+            false => 0,
+        }
     }
 
     /// Empties the head and what lies behind the image on a larger target, and gives everything its place where the
@@ -224,7 +242,7 @@ impl Restore<'_> {
     pub(super) fn prepare(&self) -> Result<()> {
         let Manifest { size, .. } = *self.manifest;
         self.zero(size, self.target.size() - size)?;
-        let head_chunks = Self::head_chunks(self.manifest);
+        let head_chunks = self.head_chunks();
         if !self.target.keeps_tables() {
             self.zero(0, self.offset(head_chunks))?;
             return self.flush();
@@ -252,7 +270,7 @@ impl Restore<'_> {
 
     /// Writes everything from `next_chunk` on, then the head; returns bytes of data written.
     pub(super) fn run(&self, next_chunk: u64, save: &dyn Fn(u64) -> Result<()>) -> Result<u64> {
-        let head_chunks = Self::head_chunks(self.manifest);
+        let head_chunks = self.head_chunks();
         let (mut head, mut written) = (Vec::new(), 0);
         let (mut saved, mut last, mut reached) = (next_chunk, Instant::now(), next_chunk);
         let outcome = self.steps(

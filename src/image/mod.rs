@@ -42,6 +42,7 @@ mod store;
 pub mod used;
 mod walk;
 
+pub use crate::hardware::DiskFormat as ImageFormat;
 pub use capture::{CaptureReport, CaptureRequest, CaptureState, capture, capture_state, discard};
 pub use check::{CheckReport, Depth, Fault, MOST_FAULTS, verify};
 pub use chunk::{ChunkDigest, ChunkId, DiskDigest, DiskHasher, digest_disk};
@@ -51,7 +52,8 @@ pub use deploy::{DeployReport, DeployRequest, DeployState, deploy, deploy_state,
 pub use error::{ImageError, Result};
 pub use export::export;
 pub use format::{
-    DiskReader, DiskWriter, Extent, ExtentKind, ImageFormat, Qcow2Disk, RawDisk, open_source, open_target,
+    DiskFiles, DiskReader, DiskWriter, Extent, ExtentKind, FormatError, Qcow2Disk, RawDisk, Subformat, look,
+    open_source, open_target, source_identity,
 };
 pub use gc::{GcPlan, collect_garbage, plan_garbage};
 pub use key::StoreKey;

@@ -3,8 +3,7 @@
 use std::io;
 
 use crate::guest::windows::{DiskView, WindowsSurvey, survey};
-use crate::image::{DiskReader, ImageFormat, open_source};
-use crate::plan::DiskFormat;
+use crate::image::{DiskReader, open_source};
 
 use super::{DiskFacts, ResolvedMachine};
 
@@ -43,11 +42,7 @@ pub fn look_for_windows(machine: &ResolvedMachine) -> Result<WindowsSurvey, Look
 }
 
 fn open(disk: &DiskFacts) -> Result<Box<dyn DiskReader>, LookError> {
-    let format = match disk.format {
-        DiskFormat::Raw => ImageFormat::Raw,
-        DiskFormat::Qcow2 => ImageFormat::Qcow2,
-    };
-    open_source(disk.path.as_std_path(), format)
+    open_source(disk.path.as_std_path(), disk.format)
         .map_err(|error| LookError { path: disk.path.to_string(), message: error.to_string() })
 }
 

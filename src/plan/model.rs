@@ -299,6 +299,10 @@ pub struct Guest {
     pub serial_console: bool,
     /// Edits that are left out, by id.
     pub skip: Vec<String>,
+    /// Addresses that become others: `(old, new)`, each with or without `/PREFIX`.
+    pub addresses: Vec<(String, String)>,
+    /// Keys of LUKS containers, by the container's UUID.
+    pub keys: Vec<(String, SecretRef)>,
 }
 
 /// Whether the operating system is converted.
@@ -318,6 +322,8 @@ pub struct PostDeploy {
     pub action: EndState,
     /// Wait until the console shows this text.
     pub wait_for: Option<String>,
+    /// Signs of life that it must give over the network: `tcp:HOST:PORT`.
+    pub probes: Vec<String>,
     /// How long to wait for it.
     pub timeout: Duration,
 }

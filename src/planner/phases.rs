@@ -296,7 +296,7 @@ impl Make<'_> {
 
     fn capture(&self, disk: &DiskFacts, validate: &Address) -> (Task, Sides) {
         let id = disk.index.to_string();
-        let format = format_name(disk.format);
+        let format = DiskFormat::name(disk.format);
         let what = format!("capture {id} ({}, {format}) of {}", disk.size, disk.path);
         let mut task = self.task(&format!("capture/{id}"), Phase::Capture, what, "capture", Some(id.clone()));
         task.key = Key::from([
@@ -344,7 +344,7 @@ impl Make<'_> {
             format!("{:?}", self.facts.firmware).to_uppercase(),
             count(
                 self.facts.disks.len(),
-                &format!("{} {} disk", allocation(target.allocation), format_name(target.disk_format))
+                &format!("{} {} disk", allocation(target.allocation), DiskFormat::name(target.disk_format))
             ),
         );
         let mut task = self.task("create", Phase::Create, what, "create-vm", None);
@@ -378,13 +378,13 @@ impl Make<'_> {
 
     fn layout(&self, disk: &DiskFacts) -> String {
         let target = &self.machine.target;
-        format!("{} {} {}", allocation(target.allocation), format_name(target.disk_format), disk.size.0)
+        format!("{} {} {}", allocation(target.allocation), DiskFormat::name(target.disk_format), disk.size.0)
     }
 
     fn deploy(&self, disk: &DiskFacts, capture: &Address, sealed: &Address, created: &Address) -> (Task, Sides) {
         let id = disk.index.to_string();
         let target = &self.machine.target;
-        let what = format!("restore {id} ({}) to {id}.{} of the VM", disk.size, format_name(target.disk_format));
+        let what = format!("restore {id} ({}) to {id}.{} of the VM", disk.size, DiskFormat::name(target.disk_format));
         let mut task = self.task(&format!("deploy/{id}"), Phase::Deploy, what, "deploy-vm", Some(id.clone()));
         task.key = Key::from([
             ("vm".into(), format!("{} on {}", target.vm_name, target.host.value)),
@@ -457,13 +457,6 @@ fn limits(timeout: u64, stall: Option<u64>, retries: u32) -> TaskLimits {
 
 fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}
-
-fn format_name(format: DiskFormat) -> &'static str {
-    match format {
-        DiskFormat::Raw => "raw",
-        DiskFormat::Qcow2 => "qcow2",
-    }
 }
 
 fn allocation(allocation: Allocation) -> &'static str {

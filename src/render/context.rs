@@ -95,6 +95,8 @@ struct GuestValues<'a> {
     root: &'a str,
     serial_console: bool,
     skip: &'a [String],
+    addresses: Vec<String>,
+    keys: Vec<String>,
     drivers: &'a [String],
     services: Vec<ServiceValues<'a>>,
     windows: WindowsValues<'a>,
@@ -118,6 +120,7 @@ struct ServiceValues<'a> {
 #[derive(Serialize)]
 struct PostValues<'a> {
     action: EndState,
+    probes: &'a [String],
     waits: bool,
     wait_for: &'a str,
     timeout: String,
@@ -186,12 +189,15 @@ pub fn machine_values(plan: &ResolvedPlan, machine: &Machine, facts: &ResolvedMa
             root: machine.guest.root.as_deref().unwrap_or_default(),
             serial_console: machine.guest.serial_console,
             skip: &machine.guest.skip,
+            addresses: machine.guest.addresses.iter().map(|(from, to)| format!("{from} {to}")).collect(),
+            keys: machine.guest.keys.iter().map(|(uuid, key)| format!("{uuid}={}", reference(key))).collect(),
             drivers: &manifest.guest.drivers,
             services: manifest.guest.services.iter().map(service_values).collect(),
             windows: windows_values(side.provider.windows()),
         },
         post: PostValues {
             action: machine.post_deploy.action,
+            probes: &machine.post_deploy.probes,
             waits: machine.post_deploy.wait_for.is_some(),
             wait_for: machine.post_deploy.wait_for.as_deref().unwrap_or_default(),
             timeout: format!("{}s", machine.post_deploy.timeout.as_secs()),
@@ -222,13 +228,9 @@ pub fn host_values(plan: &ResolvedPlan, side: &HostSide<'_>) -> Value {
 
 fn disk_values<'a>(machine: &Machine, disk: &'a crate::inventory::DiskFacts, side: &HostSide<'_>) -> DiskValues<'a> {
     let format = machine.target.disk_format;
-    let extension = match format {
-        DiskFormat::Raw => "raw",
-        DiskFormat::Qcow2 => "qcow2",
-    };
     DiskValues {
         id: disk.index.to_string(),
-        file: format!("{}.{extension}", disk.index),
+        file: format!("{}.{format}", disk.index),
         format,
         size: disk.size.0,
         device: format!("{}{}", side.provider.manifest.constants.disk_device, letters(disk.index.0)),

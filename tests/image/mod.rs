@@ -3,6 +3,7 @@
 mod collect;
 mod concurrency;
 mod damage;
+mod formats;
 mod full;
 mod resume;
 mod roundtrip;

@@ -77,7 +77,11 @@ fn compare(generation: &str) {
             None => report.push(format!("{}\\{}: theirs {value:?}, ours nothing", key.0, key.1)),
         }
     }
-    eprintln!("{generation}: virt-v2v adds {} keys and values, {same} of them are ours, too; we add {}", theirs.len(), ours.len());
+    eprintln!(
+        "{generation}: virt-v2v adds {} keys and values, {same} of them are ours, too; we add {}",
+        theirs.len(),
+        ours.len()
+    );
     report.iter().for_each(|line| eprintln!("  {line}"));
     assert!(theirs.len() > 5 && report.is_empty(), "{report:#?}");
 }

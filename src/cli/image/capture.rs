@@ -25,7 +25,7 @@ pub struct CaptureArgs {
     /// The disk file or block device; it is opened for reading only
     #[arg(long, value_name = "PATH")]
     source: PathBuf,
-    /// The source's format: raw or qcow2
+    /// The source's format: raw, qcow2, vmdk, ova, vhd or vhdx
     #[arg(long, value_parser = parse_format)]
     format: ImageFormat,
     /// What the source must be, as it was when planned

@@ -10,6 +10,8 @@ mod seal;
 mod store_args;
 mod verify;
 
+pub use store_args::parse_format;
+
 use super::{Exit, Failure, Global};
 use crate::image::ImageError;
 

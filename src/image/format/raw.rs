@@ -35,6 +35,11 @@ impl RawDisk {
         Self::new(file, path)
     }
 
+    /// Shows only the first `size` bytes.
+    pub(super) fn cut(self, size: u64) -> Self {
+        Self { size: self.size.min(size), ..self }
+    }
+
     fn new(file: File, path: &Path) -> Result<Self> {
         let size = device::size(&file).map_err(ImageError::file("measuring", path))?;
         let meta = file.metadata().map_err(ImageError::file("measuring", path))?;

@@ -9,7 +9,7 @@
 //! may be left out. It only reads.
 
 mod btrfs;
-mod bytes;
+pub(in crate::image) mod bytes;
 mod disk;
 mod ext;
 mod fat;

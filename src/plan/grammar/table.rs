@@ -146,8 +146,21 @@ static DISK: Object = Object {
     ],
 };
 
-const FORMAT: super::shape::Shape =
-    Choice(&[word("raw", "bytes as they are; also block devices"), word("qcow2", "QEMU copy-on-write")]);
+const FORMAT: super::shape::Shape = Choice(&[
+    word("raw", "bytes as they are; also block devices"),
+    word("qcow2", "QEMU copy-on-write; compressed and layered ones, too"),
+    word("vmdk", "VMware: sparse, flat, split or stream-optimised"),
+    word("ova", "a disk of an appliance: `path: box.ova`, or `path: box.ova/disk2.vmdk` if it has several"),
+    word("vhd", "Microsoft and Xen, fixed or dynamic"),
+    word("vhdx", "Microsoft, fixed or dynamic"),
+]);
+const TARGET_FORMAT: super::shape::Shape = Choice(&[
+    word("raw", "bytes as they are"),
+    word("qcow2", "QEMU copy-on-write"),
+    word("vmdk", "VMware"),
+    word("vhd", "Microsoft and Xen"),
+    word("vhdx", "Microsoft"),
+]);
 const FIRMWARE: super::shape::Shape = Choice(&[word("bios", "legacy BIOS"), word("uefi", "UEFI")]);
 
 static INVENTORY: Object = Object {
@@ -242,7 +255,7 @@ static TARGET_DISKS: Object = Object {
     what: "`disks` of a target",
     doc: "How the virtual machine's disk files are made.",
     keys: &[
-        key("format", FORMAT, "Their format. Default: `qcow2`."),
+        key("format", TARGET_FORMAT, "Their format, one that the host's provider takes. Default: `qcow2`."),
         key(
             "allocation",
             Choice(&[
@@ -288,6 +301,32 @@ static GUEST: Object = Object {
         ),
         key("serial_console", Flag, "Whether the kernel's console is put on the serial port. Default: `false`."),
         key("skip", List(&Text(&NONEMPTY), 0), "Edits that are left out, by id."),
+        key(
+            "addresses",
+            List(&Obj(&READDRESS), 0),
+            "Addresses that become others on the target's network, wherever the guest's network configuration names them.",
+        ),
+        key("keys", List(&Obj(&LUKS_KEY), 0), "Keys of encrypted volumes, by reference."),
+    ],
+};
+
+static READDRESS: Object = Object {
+    name: "readdress",
+    what: "an address that changes",
+    doc: "An address of the source's network, and what takes its place.",
+    keys: &[
+        required("from", Text(&NONEMPTY), "The old address, such as `10.0.0.5/24` or `10.0.0.1`."),
+        required("to", Text(&NONEMPTY), "The new one; with a prefix if the network's size changes."),
+    ],
+};
+
+static LUKS_KEY: Object = Object {
+    name: "luks-key",
+    what: "a key of an encrypted volume",
+    doc: "The key of a LUKS container.",
+    keys: &[
+        required("luks", Text(&NONEMPTY), "The container's UUID; `any` for every container."),
+        required("key", OneOf(&SECRET), "The passphrase or key file."),
     ],
 };
 
@@ -306,6 +345,11 @@ static POST_DEPLOY: Object = Object {
             "What the virtual machine does when the migration has ended.",
         ),
         key("wait_for", Text(&NONEMPTY), "Wait until the console shows this text."),
+        key(
+            "probes",
+            List(&Text(&NONEMPTY), 0),
+            "Signs of life that the machine must give: `ping:HOST`, `tcp:HOST:PORT`, `http://HOST[:PORT]/PATH`.",
+        ),
         key("timeout", Amount(A::Duration(SECOND, 30 * DAY)), "How long to wait for it. Default: `5m`."),
     ],
 };
