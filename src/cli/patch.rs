@@ -138,7 +138,7 @@ fn validate(args: &ValidateArgs, global: &Global) -> Result<Exit, Failure> {
             let needs = needs(&windows.facts, provider.windows(), &cache);
             missing += needs.iter().filter(|need| need.is_missing()).count();
             if global.json {
-                let name = machine.name.value.0.as_ref();
+                let name = &*machine.name.value.0;
                 let line = json!({ "machine": name, "volume": windows.volume, "system": windows.facts.product, "needs": needs });
                 anstream::println!("{line}");
                 continue;
