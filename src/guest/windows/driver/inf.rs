@@ -220,7 +220,7 @@ fn decode(bytes: &[u8]) -> String {
 fn logical_lines(text: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut open = String::new();
-    for line in text.split(['\n', '\r']) {
+    for line in text.replace("\r\n", "\n").split(['\n', '\r']) {
         let line = without_comment(line).trim();
         if let Some(begun) = line.strip_suffix('\\').filter(|_| !line.starts_with('[')) {
             open.push_str(begun);
