@@ -56,7 +56,11 @@ fn main() -> Outcome<()> {
     let bench = Bench {
         folder: folder.path().to_owned(),
         roots: roots.split(':').filter(|root| !root.is_empty()).map(PathBuf::from).collect(),
-        runs: if full { 5 } else { 3 },
+        runs: match std::env::var("REPLANT_BENCH_RUNS") {
+            Ok(runs) => runs.parse::<usize>()?.max(1),
+            Err(_) if full => 5,
+            Err(_) => 3,
+        },
         full,
     };
     println!("{}, medians of {} runs, warm page cache, output synced\n", measure::machine()?, bench.runs);

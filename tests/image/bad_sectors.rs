@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use super::site::*;
+use crate::common::require_root;
 
 /// Two bad sectors, in different pages.
 const BAD: [u64; 2] = [4099, 9000];
 
-/// A disk that fails at [`BAD`].
+/// A disk that fails at [`BAD`]: a loop device, as the served file says a new time stamp whenever it is asked.
 struct BadDisk {
-    point: PathBuf,
+    device: PathBuf,
     daemon: Child,
 }
 
@@ -32,9 +33,12 @@ impl BadDisk {
             .stdin(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("qemu-storage-daemon: {error}; apt install qemu-system-common"));
-        let disk = Self { point, daemon };
+        let mut disk = Self { device: PathBuf::new(), daemon };
         for _ in 0..3000 {
-            if device(&disk.point) != before {
+            if device(&point) != before {
+                let made = tool("losetup", "mount", &["-r", "-f", "--show", point.to_str().unwrap()]);
+                assert!(made.status.success(), "{}", stderr(&made));
+                disk.device = String::from_utf8(made.stdout).unwrap().trim().into();
                 return disk;
             }
             std::thread::sleep(std::time::Duration::from_millis(10));
@@ -49,6 +53,7 @@ fn device(path: &std::path::Path) -> u64 {
 
 impl Drop for BadDisk {
     fn drop(&mut self) {
+        let _ = Command::new("losetup").arg("-d").arg(&self.device).status();
         let _ = rustix::process::kill_process(
             rustix::process::Pid::from_child(&self.daemon),
             rustix::process::Signal::TERM,
@@ -59,11 +64,12 @@ impl Drop for BadDisk {
 
 #[test]
 fn bad_sectors_fail_the_capture_or_become_zeros_that_are_named() {
+    require_root();
     let site = Site::new();
     let size = 8 * MIB;
     std::fs::write(site.path("good"), noise(7, size)).unwrap();
     let bad = BadDisk::new(&site);
-    let point = bad.point.to_str().unwrap();
+    let point = bad.device.to_str().unwrap();
     let words = ["image", "capture", "--machine", "web01", "--disk", "disk0", "--source", point, "--format", "raw"];
 
     let failed = site.run(&words);
@@ -91,7 +97,7 @@ fn bad_sectors_fail_the_capture_or_become_zeros_that_are_named() {
     assert!(found == wanted);
 
     // An image with holes in it does not satisfy who wants every byte.
-    let identity = replant::device::identity(&bad.point).unwrap();
+    let identity = replant::device::identity(&bad.device).unwrap();
     let check = ["image", "check", "--machine", "web01", "--disk", "disk0", "--identity", &identity];
     assert_eq!(exit(&site.run(&check)), 10);
     assert_eq!(exit(&site.run(&[&check[..], &["--on-read-error", "zero-and-report"]].concat())), 0);
