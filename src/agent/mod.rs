@@ -11,6 +11,7 @@
 pub mod build;
 
 mod boot;
+mod capture;
 mod commands;
 mod discover;
 mod enrol;
@@ -20,9 +21,10 @@ mod report;
 mod work;
 
 pub use boot::{BootError, ConversionResult, GuestStep, convert_guest};
-pub use discover::{DeviceFacts, discover};
+pub use capture::CaptureError;
+pub use discover::{DeviceFacts, SeenDisk, discover, disks};
 pub use enrol::{EnrolError, Enrolment, enrol};
-pub use http::{Client, HttpError};
+pub use http::{Channel, Client, HttpError};
 pub use order::{BootOrder, OrderError, controller_address};
 pub use report::Reporter;
-pub use work::{AgentError, run};
+pub use work::{AgentError, Finished, run};

@@ -43,7 +43,7 @@ impl Site {
     }
 
     fn job(&self, machine: &str, sequence: &str, token_seconds: u64) -> Job {
-        let job = LocalJob { machine: machine.to_owned(), sequence: sequence.to_owned(), token_seconds };
+        let job = LocalJob::alone(machine, sequence, token_seconds);
         let (client, answer) = LocalClient::create(&self.controller.socket(), &job).unwrap();
         let LocalAnswer::Order { device, port, ca, token } = answer else { panic!("{answer:?}") };
         let ca = Fingerprint::parse(&ca).unwrap();
