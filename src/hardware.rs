@@ -31,6 +31,11 @@ pub enum Firmware {
 pub struct MacAddress([u8; 6]);
 
 impl MacAddress {
+    /// From bytes, if they are one adapter's: neither a group's nor nobody's.
+    pub fn new(bytes: [u8; 6]) -> Option<Self> {
+        (bytes[0] & 1 == 0 && bytes != [0; 6]).then_some(Self(bytes))
+    }
+
     /// The six bytes.
     pub fn bytes(&self) -> [u8; 6] {
         self.0
@@ -54,10 +59,7 @@ impl FromStr for MacAddress {
             *byte = part.and_then(|part| u8::from_str_radix(part, 16).ok()).ok_or_else(wrong)?;
         }
         // A group address, and the address of nobody, name no adapter.
-        match parts.next().is_none() && bytes[0] & 1 == 0 && bytes != [0; 6] {
-            true => Ok(Self(bytes)),
-            false => Err(wrong()),
-        }
+        Self::new(bytes).filter(|_| parts.next().is_none()).ok_or_else(wrong)
     }
 }
 

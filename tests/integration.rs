@@ -7,6 +7,8 @@ mod common;
 mod end_to_end;
 mod guest;
 mod image;
+mod inventory;
+mod netboot;
 mod plan;
 mod planner;
 mod render;

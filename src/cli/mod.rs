@@ -12,7 +12,9 @@ mod graph;
 mod guest;
 mod image;
 mod init;
+mod netboot;
 mod plan;
+mod power;
 mod prepare;
 mod preview;
 mod render;
@@ -61,7 +63,7 @@ enum Verb {
     Validate(validate::ValidateArgs),
     /// Size every machine, see whether the hosts have room, and propose where each should go
     Assess(assess::AssessArgs),
-    /// Print the JSON Schema (2020-12) of plan files
+    /// Print the schema of plan files or of inventory documents
     Schema(schema::SchemaArgs),
     /// Preview everything that `apply` would do
     Plan(plan::PlanArgs),
@@ -83,8 +85,12 @@ enum Verb {
     Guest(guest::GuestArgs),
     /// Start, stop and watch virtual machines of the embedded provider
     Vm(vm::VmArgs),
+    /// Boot machines from the network into the agent
+    Netboot(netboot::NetbootArgs),
     /// The machines that the controller knows: register, show, have them boot into the agent, release
     Device(device::DeviceArgs),
+    /// Switch a machine on or off, or have it boot from the network once
+    Power(power::PowerArgs),
     /// Look at a source again before it is touched
     Source(source::SourceArgs),
 }
@@ -108,7 +114,9 @@ pub fn main() -> ExitCode {
         Verb::Agent(args) => agent::run(args, global),
         Verb::Guest(args) => guest::run(args, global),
         Verb::Vm(args) => vm::run(args, global),
+        Verb::Netboot(args) => netboot::run(args, global),
         Verb::Device(args) => device::run(args, global),
+        Verb::Power(args) => power::run(args, global),
         Verb::Source(args) => source::run(args, global),
     };
     match outcome {

@@ -42,7 +42,11 @@ pub fn prepare(path: &Utf8Path, selection: &Selection) -> Result<Prepared, Failu
         None => Ledger::default(),
     };
     warnings.extend(inventory::leave_migrated(&mut plan, &ledger));
-    let facts = inventory::observe(&plan)?;
+    let documents = inventory::attach(&mut plan, &mut warnings);
+    let mut facts = inventory::observe(&plan)?;
+    for (facts, document) in facts.iter_mut().zip(documents) {
+        facts.document = document;
+    }
     let (plan, more) = inventory::resolve(plan, facts)?;
     warnings.extend(more);
     let catalog = Catalog::open(&plan.plan.root)?;

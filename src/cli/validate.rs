@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{Exit, Failure, Global, say};
 use crate::diagnostic::{DiagnosticRecord, Diagnostics, LineIndexes, Severity};
+use crate::inventory;
 use crate::plan;
 
 /// The arguments of `replant validate`.
@@ -20,7 +21,7 @@ pub fn run(args: &ValidateArgs, global: &Global) -> Result<Exit, Failure> {
     let mut all = Diagnostics::new();
     let mut records = Vec::new();
     for path in &args.plans {
-        let outcome = plan::load(path);
+        let outcome = inventory::load(path).map(|(known, found)| (known.plan, found));
         let record = match &outcome {
             Ok((plan, warnings)) => json!({
                 "path": path,

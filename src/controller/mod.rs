@@ -11,6 +11,7 @@
 
 pub mod devices;
 
+mod boot;
 mod captures;
 mod embedded;
 mod health;
@@ -22,6 +23,7 @@ mod protocol;
 mod server;
 mod transfer;
 
+pub use boot::DeviceBoot;
 pub use embedded::{Embedded, EmbeddedOptions};
 pub use health::{Check, Probe};
 pub use jobs::{JobError, Jobs, NewJob};

@@ -10,6 +10,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
+use super::boot::{Netboot, Power};
 use super::capacity::{HostCapacity, HostSizing, MachinePlacement, Utilisation};
 use crate::diagnostic::{SourceText, Span, Spanned};
 pub use crate::hardware::{DiskFormat, Firmware};
@@ -77,6 +78,8 @@ pub struct Plan {
     pub machines: Vec<Machine>,
     /// `waves:` in plan order; each wave's machines begin when the wave before has ended.
     pub waves: Vec<Wave>,
+    /// `netboot:`
+    pub netboot: Option<Netboot>,
 }
 
 /// The image store.
@@ -162,6 +165,8 @@ pub struct Machine {
     pub after: Vec<Spanned<MachineName>>,
     /// Which machines it shares a host with.
     pub placement: MachinePlacement,
+    /// How its power is switched.
+    pub power: Power,
 }
 
 /// Where the disks are read.
@@ -195,6 +200,8 @@ pub struct Inventory {
     pub nics: Vec<Nic>,
     /// What the source uses, as measured.
     pub utilisation: Utilisation,
+    /// The document that says what is not declared here, absolute path.
+    pub document: Option<Spanned<Utf8PathBuf>>,
 }
 
 /// A network adapter.

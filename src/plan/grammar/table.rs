@@ -1,8 +1,9 @@
 //! The plan language itself. Every key is here, once.
 
+use super::boot::{NETBOOT, POWER};
 use super::capacity::{CAPACITY, PLACEMENT, SIZING, UTILISATION};
 use super::shape::Shape::{
-    Amount, Choice, Flag, List, Named, Object as Obj, OneOf, Settings, Text, Whole, WholeOrPercent,
+    Amount, Choice, Flag, List, Named, Object as Obj, ObjectOr, OneOf, Settings, Text, Whole, WholeOrPercent,
 };
 use super::shape::{Amount as A, Object, key, required, word};
 use super::text::{FILE_NAME, FREE, GLOB, MAC, NAME, NONEMPTY, PATH, VARIABLE};
@@ -30,6 +31,7 @@ pub(super) static PLAN: Object = Object {
         key("hosts", Named(&NAME, &Obj(&HOST)), "The hosts that run the virtual machines, by name."),
         key("defaults", Obj(&DEFAULTS), "What applies to every machine that does not say otherwise."),
         key("machines", List(&Obj(&MACHINE), 0), "The machines, in the order they are preferably started."),
+        key("netboot", Obj(&NETBOOT), "The network boot service of `replant serve`."),
         key("waves", List(&Obj(&WAVE), 0), "Groups of machines; a wave begins when the wave before has ended."),
     ],
 };
@@ -58,7 +60,7 @@ static STORE: Object = Object {
     ],
 };
 
-static SECRET: Object = Object {
+pub(super) static SECRET: Object = Object {
     name: "secret",
     what: "a secret",
     doc: "A secret by reference; its value is never part of a plan.",
@@ -110,7 +112,11 @@ static MACHINE: Object = Object {
     keys: &[
         required("name", Text(&NAME), "Its name, unique in the plan."),
         required("source", Obj(&SOURCE), "Where its disks are read; never written."),
-        key("inventory", Obj(&INVENTORY), "Facts that its disks cannot tell."),
+        key(
+            "inventory",
+            ObjectOr(&INVENTORY),
+            "Facts that its disks cannot tell: the document that holds them, or the facts themselves.",
+        ),
         key("workload", Obj(&WORKLOAD), "What it is used for."),
         key("target", Obj(&TARGET), "The virtual machine to be."),
         key("capture", Obj(&CAPTURE), "How its disks are captured."),
@@ -118,6 +124,7 @@ static MACHINE: Object = Object {
         key("post_deploy", Obj(&POST_DEPLOY), "What happens at the end."),
         key("on_failure", ON_FAILURE, ON_FAILURE_DOC),
         key("after", List(&Text(&NAME), 0), "Machines that must be done before this one begins."),
+        key("power", POWER, "How its power is switched, for machines that boot into the agent. Default: `manual`."),
         key("placement", Obj(&PLACEMENT), "Which machines it shares a host with, for `replant assess --place`."),
     ],
 };
@@ -148,6 +155,12 @@ static INVENTORY: Object = Object {
     what: "`inventory`",
     doc: "Declared facts of the source machine.",
     keys: &[
+        key(
+            "document",
+            Text(&PATH),
+            "The inventory document (`replant inventory`) that says what is not declared here, relative to the first \
+             plan file.",
+        ),
         key("memory", Amount(A::Size(16 * MIB, 64 * TIB)), "Its memory."),
         key("cpus", Whole(1, 4096), "Its processors."),
         key("firmware", FIRMWARE, "Its firmware."),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use camino::Utf8Path;
 
 use super::access::{At, Layers};
+use super::boot;
 use super::capacity;
 use super::store::absolute;
 use super::unique::check_macs;
@@ -112,7 +113,7 @@ fn machine(at: At<'_>, context: &Context<'_>, found: &mut Diagnostics) -> Option
     let guest = Layers::new(at.get("guest"), &defaults.guest);
     Some(Machine {
         source: Source { disks: disks(at, context.folder) },
-        inventory: inventory(at),
+        inventory: inventory(at, context.folder),
         workload: Workload {
             role: workload.get("role").and_then(At::choice).unwrap_or(Role::Production),
             description: owned(workload.get("description")),
@@ -135,6 +136,7 @@ fn machine(at: At<'_>, context: &Context<'_>, found: &mut Diagnostics) -> Option
             .unwrap_or(OnFailure::Keep),
         after,
         placement: capacity::placement(at.get("placement")),
+        power: boot::power(at.get("power"), context.folder),
         name,
     })
 }
@@ -157,7 +159,7 @@ fn disks(machine: At<'_>, folder: &Utf8Path) -> Vec<SourceDisk> {
     paths.collect()
 }
 
-fn inventory(machine: At<'_>) -> Inventory {
+fn inventory(machine: At<'_>, folder: &Utf8Path) -> Inventory {
     let Some(declared) = machine.get("inventory") else { return Inventory::default() };
     let nics = declared
         .get("nics")
@@ -170,6 +172,10 @@ fn inventory(machine: At<'_>) -> Inventory {
         firmware: declared.get("firmware").and_then(At::choice),
         nics: nics.collect(),
         utilisation: capacity::utilisation(declared.get("utilisation")),
+        document: declared
+            .get("document")
+            .or(Some(declared))
+            .and_then(|at| at.spanned(|at| Some(absolute(folder, at.text()?)))),
     }
 }
 
