@@ -61,7 +61,7 @@ fn a_disk_is_captured_through_a_killed_controller_and_a_lost_machine() {
     site.replant(&["device", "add", "--name", "web01", "--mac", MAC]).expect(0);
     let controller = Controller::start(&site, 0);
     let port = controller.port;
-    let machine = Machine::boot(&site, &agent, &disk, &order(&site, port));
+    let machine = Machine::boot(&site, &agent, &[(disk.clone(), DISK_SERIAL)], &order(&site, port));
     site.replant(&["device", "wait", "web01", "--timeout", "120s"]).expect(0);
     let known = show(&site);
     assert_eq!(known["uuid"], "4c4c4544-0042-3510-8056-b7c04f4d3432", "learned at enrolment");
@@ -109,7 +109,7 @@ fn a_disk_is_captured_through_a_killed_controller_and_a_lost_machine() {
     second.kill().expect("it can be killed");
     second.wait().expect("it ends");
     let stored = arrived(&site);
-    let machine = Machine::boot(&site, &agent, &disk, &order(&site, port));
+    let machine = Machine::boot(&site, &agent, &[(disk.clone(), DISK_SERIAL)], &order(&site, port));
     let begun = Instant::now();
     while !machine.console().contains("waiting for work") {
         assert!(begun.elapsed() < Duration::from_secs(120), "it does not come back:\n{}", machine.console());

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::{TestSite, require_tool};
+use crate::end_to_end::run;
 
 /// The agent, built once for all tests and processes.
 pub fn agent() -> PathBuf {
@@ -17,10 +18,10 @@ pub fn agent() -> PathBuf {
     std::fs::create_dir_all(&cache).expect("the cache folder can be made");
     let lock = File::create(cache.join("agent-build.lock")).expect("the lock file can be made");
     lock.lock().expect("the lock can be taken");
-    let out = cache.join("agent");
+    let out = cache.join("p2v-agent");
     let site = TestSite::new();
-    let out_text = out.to_str().expect("the cache's path is text");
-    site.replant(&["agent", "build", "--out", out_text]).expect(0);
+    let mut build = site.command(&["agent", "build", "--out"]);
+    run(build.arg(&out).env("REPLANT_CACHE", cache.join("agent")));
     out
 }
 
@@ -75,24 +76,29 @@ pub struct Machine {
     console: PathBuf,
 }
 
+/// Its network adapter.
 pub const MAC: &str = "52:54:00:70:32:76";
+/// Its first disk.
 pub const DISK_SERIAL: &str = "SRCDISK0";
 
 impl Machine {
     /// Boots it into the agent with these words of a boot order.
-    pub fn boot(site: &TestSite, agent: &Path, disk: &Path, order: &str) -> Self {
+    pub fn boot(site: &TestSite, agent: &Path, disks: &[(PathBuf, &str)], order: &str) -> Self {
         let console = site.join("source-console.log");
         let words = format!("{order} console=ttyS0 quiet panic=5 mitigations=off");
+        let drives = disks.iter().enumerate().flat_map(|(number, (path, serial))| {
+            let drive = format!("file={},format=raw,if=none,id=hd{number},cache=unsafe", path.display());
+            let device = format!("ide-hd,drive=hd{number},serial={serial}");
+            ["-drive".to_owned(), drive, "-device".to_owned(), device]
+        });
         let child = Command::new("qemu-system-x86_64")
+            .args(drives)
             .args(["-name", "p2v-source", "-machine", "pc", "-accel", "tcg,tb-size=256", "-m", "512", "-smp", "1"])
             .args(["-display", "none", "-no-reboot", "-monitor", "none"])
             .args(["-smbios", "type=1,manufacturer=ACME,product=Server,serial=ACME-0042"])
             .args(["-uuid", "4c4c4544-0042-3510-8056-b7c04f4d3432"])
             .arg("-serial")
             .arg(format!("file:{}", console.display()))
-            .arg("-drive")
-            .arg(format!("file={},format=raw,if=none,id=sda,cache=unsafe", disk.display()))
-            .args(["-device", &format!("ide-hd,drive=sda,serial={DISK_SERIAL}")])
             .args(["-netdev", "user,id=net,ipv6=off", "-device", &format!("vmxnet3,netdev=net,mac={MAC}")])
             .arg("-kernel")
             .arg(agent.join("vmlinuz"))

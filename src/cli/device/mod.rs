@@ -40,6 +40,8 @@ enum DeviceVerb {
     Revoke(DeviceArg),
     /// Have a device boot into the agent the next time it asks the network
     BootAgent(BootAgentArgs),
+    /// Register a machine unless it is, have it boot into the agent, and wait for it
+    BootSource(BootSourceArgs),
     /// Wait until a device's agent has enrolled and asks for work
     Wait(WaitArgs),
     /// Have a device's agent capture one of its disks into a store, through the controller
@@ -103,6 +105,31 @@ struct WaitArgs {
 }
 
 #[derive(Debug, clap::Args)]
+struct BootSourceArgs {
+    /// The name that it has or gets
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// A network adapter of it; may be repeated
+    #[arg(long, value_name = "MAC")]
+    mac: Vec<MacAddress>,
+    /// What its firmware says it is
+    #[arg(long, value_name = "UUID")]
+    uuid: Option<SmbiosUuid>,
+    /// Its serial number
+    #[arg(long, value_name = "TEXT")]
+    serial: Option<String>,
+    /// How long to wait for it
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration)]
+    timeout: Duration,
+    /// Only look: 0 if it is in the agent, 10 if not
+    #[arg(long, conflicts_with = "undo")]
+    check: bool,
+    /// Release it: it boots its own disk again
+    #[arg(long)]
+    undo: bool,
+}
+
+#[derive(Debug, clap::Args)]
 struct CaptureArgs {
     /// Its id (or how that begins), name, MAC address, UUID or serial number
     #[arg(value_name = "DEVICE")]
@@ -158,6 +185,7 @@ pub fn run(args: &DeviceArgs, global: &Global) -> Result<Exit, Failure> {
         DeviceVerb::Release(args) => change::release(&devices, &args.device, global),
         DeviceVerb::Revoke(args) => change::revoke(&devices, &args.device, global),
         DeviceVerb::BootAgent(args) => change::boot_agent(&devices, &root, args, global),
+        DeviceVerb::BootSource(args) => work::boot_source(&devices, args, global),
         DeviceVerb::Wait(args) => work::wait(&devices, args, global),
         DeviceVerb::Capture(args) => work::capture(&devices, &root, args, global),
         DeviceVerb::ShutDown(args) => work::shut_down(&devices, &root, args, global),

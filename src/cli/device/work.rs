@@ -7,8 +7,8 @@ use camino::Utf8Path;
 
 use super::super::serve::socket_of;
 use super::super::{Exit, Failure, Global};
-use super::{CaptureArgs, WaitArgs};
-use crate::controller::devices::{Device, DeviceState, Devices};
+use super::{BootSourceArgs, CaptureArgs, WaitArgs};
+use crate::controller::devices::{BootAnswer, Device, DeviceState, Devices, NewDevice};
 use crate::controller::{
     CONTROLLER_SOCKET, CaptureGrant, CapturedImage, LocalAnswer, LocalClient, LocalError, LocalJob, Report,
 };
@@ -62,6 +62,29 @@ pub(super) fn wait(devices: &Devices, args: &WaitArgs, global: &Global) -> Resul
         }
         std::thread::sleep(LOOK);
     }
+}
+
+/// Registers a machine unless it is, has it boot into the agent, and waits for it.
+pub(super) fn boot_source(devices: &Devices, args: &BootSourceArgs, global: &Global) -> Result<Exit, Failure> {
+    let known = devices.list()?.into_iter().find(|device| device.name.as_deref() == Some(args.name.as_str()));
+    let device = match (known, args.undo || args.check) {
+        (Some(device), _) => device,
+        (None, true) => return Ok(if args.undo { Exit::Done } else { Exit::Absent }),
+        (None, false) => devices.add(&NewDevice {
+            name: Some(args.name.clone()),
+            uuid: args.uuid,
+            serial: args.serial.clone(),
+            macs: args.mac.clone(),
+        })?,
+    };
+    if args.undo {
+        devices.release(&device.id)?;
+        return Ok(Exit::Done);
+    }
+    if !args.check && !is_there(&device) {
+        devices.set_boot(&device.id, BootAnswer::Agent, false)?;
+    }
+    wait(devices, &WaitArgs { device: args.name.clone(), timeout: args.timeout, check: args.check }, global)
 }
 
 fn step(id: &str, command: &str, description: &str, parameters: &[(&str, String)]) -> Node {

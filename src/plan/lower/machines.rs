@@ -7,6 +7,7 @@ use std::time::Duration;
 use camino::Utf8Path;
 
 use super::access::{At, Layers};
+use super::agent;
 use super::boot;
 use super::capacity;
 use super::store::absolute;
@@ -14,8 +15,8 @@ use super::unique::check_macs;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, Spanned, closest};
 use crate::plan::document::shortened;
 use crate::plan::model::{
-    Allocation, Capture, Compression, Convert, DiskFormat, DiskIndex, EndState, Guest, Host, HostName, Inventory,
-    Machine, MachineName, Nic, OnFailure, PostDeploy, Role, Source, SourceDisk, Target, Workload,
+    Allocation, Capture, Compression, Convert, DiskFormat, EndState, Guest, Host, HostName, Inventory, Machine,
+    MachineName, Nic, OnFailure, PostDeploy, Role, Target, Workload,
 };
 
 const DEFAULT_NETWORK: &str = "user";
@@ -112,7 +113,7 @@ fn machine(at: At<'_>, context: &Context<'_>, found: &mut Diagnostics) -> Option
     let capture = Layers::new(at.get("capture"), &defaults.capture);
     let guest = Layers::new(at.get("guest"), &defaults.guest);
     Some(Machine {
-        source: Source { disks: disks(at, context.folder) },
+        source: agent::source(at, context.folder, &name.value, found),
         inventory: inventory(at, context.folder),
         workload: Workload {
             role: workload.get("role").and_then(At::choice).unwrap_or(Role::Production),
@@ -147,16 +148,6 @@ fn owned(at: Option<At<'_>>) -> Option<String> {
 
 fn vm_name(machine: At<'_>) -> Option<At<'_>> {
     machine.get("target")?.get("vm_name")
-}
-
-fn disks(machine: At<'_>, folder: &Utf8Path) -> Vec<SourceDisk> {
-    let disks = machine.get("source").and_then(|source| source.get("disks"));
-    let paths = disks.into_iter().flat_map(At::items).enumerate().filter_map(|(index, disk)| {
-        let path = disk.get("path")?.spanned(|path| Some(absolute(folder, path.text()?)))?;
-        let index = DiskIndex(u16::try_from(index).unwrap_or(u16::MAX));
-        Some(SourceDisk { index, path, format: disk.get("format").and_then(At::choice) })
-    });
-    paths.collect()
 }
 
 fn inventory(machine: At<'_>, folder: &Utf8Path) -> Inventory {
