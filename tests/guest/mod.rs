@@ -2,5 +2,6 @@
 
 mod agent;
 mod controller;
+mod matrix;
 mod overlay;
 mod registered;
