@@ -9,6 +9,7 @@ mod guest;
 mod image;
 mod inventory;
 mod netboot;
+mod p2v;
 mod plan;
 mod planner;
 mod render;

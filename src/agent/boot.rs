@@ -121,11 +121,7 @@ pub fn convert_guest(
         (Some(socket), _) => socket.clone(),
         (None, own) => own.as_ref().map(Embedded::socket).unwrap_or_default(),
     };
-    let job = LocalJob {
-        machine: step.machine.clone(),
-        sequence: step.sequence.clone(),
-        token_seconds: TO_FIRST_WORD.as_secs(),
-    };
+    let job = LocalJob::alone(&step.machine, &step.sequence, TO_FIRST_WORD.as_secs());
     let (mut client, order) = LocalClient::create(&socket, &job)?;
     let LocalAnswer::Order { port, ca, token, .. } = order else {
         return Err(BootError::Answer("no boot order came".to_owned()));

@@ -1,6 +1,6 @@
 //! The commands that a sequence can name.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 
 use crate::controller::Report;
@@ -9,6 +9,7 @@ use crate::guest::{self, ConvertOptions, Edit, FsKind, Guest, SkipList, SystemDi
 use crate::sequence::{CommandError, Facts, Registry, StepCall, StepOutput};
 use crate::units::ByteCount;
 
+use super::capture::{self, Link};
 use super::report::Reporter;
 use super::windows::{WindowsGuest, target_nics};
 
@@ -25,11 +26,20 @@ pub(super) struct Workbench<'a> {
     pub(super) guest: RefCell<Option<Guest>>,
     /// The guest, if it is a Windows.
     windows: RefCell<Option<WindowsGuest>>,
+    /// The job, if it may capture.
+    pub(super) link: Option<&'a Link>,
+    off: Cell<bool>,
 }
 
 impl<'a> Workbench<'a> {
-    pub(super) fn new(folder: PathBuf, reporter: &'a Reporter) -> Self {
-        Self { folder, reporter, guest: RefCell::new(None), windows: RefCell::new(None) }
+    pub(super) fn new(folder: PathBuf, reporter: &'a Reporter, link: Option<&'a Link>) -> Self {
+        let (guest, windows) = (RefCell::new(None), RefCell::new(None));
+        Self { folder, reporter, guest, windows, link, off: Cell::new(false) }
+    }
+
+    /// Whether a step has asked for the machine to go off.
+    pub(super) fn goes_off(&self) -> bool {
+        self.off.get()
     }
 
     /// Every command of this agent.
@@ -41,12 +51,34 @@ impl<'a> Workbench<'a> {
         registry.register("guest.convert", |call: &StepCall<'_>| self.convert(call));
         registry.register("disk.flush", |_: &StepCall<'_>| self.flush());
         // The init powers off when the agent has ended: by then the end of the sequence is reported.
-        registry.register("shutdown", |_: &StepCall<'_>| Ok(StepOutput::default()));
+        registry.register("shutdown", |_: &StepCall<'_>| {
+            self.off.set(true);
+            Ok(StepOutput::default())
+        });
+        registry.register("disk.protect", |_: &StepCall<'_>| self.protect());
+        registry.register("disk.capture", |call: &StepCall<'_>| self.capture(call));
         registry
     }
 
     fn note(&self, text: String) {
         self.reporter.say(Report::Note { text });
+    }
+
+    /// From here on nobody can write any disk of this machine.
+    fn protect(&self) -> Result<StepOutput, CommandError> {
+        let protected = capture::protect_all().map_err(failed)?;
+        self.note(format!("read-only from now on: {}", protected.join(", ")));
+        Ok(StepOutput::default())
+    }
+
+    fn capture(&self, call: &StepCall<'_>) -> Result<StepOutput, CommandError> {
+        let link = self.link.ok_or_else(|| refused("this job came without the right to capture".to_owned()))?;
+        let parameter = |name: &str| call.step.parameter(name).filter(|value| !value.is_empty());
+        let size = parameter("size").map(ByteCount::parse).transpose().map_err(failed)?;
+        let disk = parameter("disk").ok_or_else(|| refused("`disk.capture` needs the parameter `disk`".to_owned()))?;
+        let wanted = capture::Wanted { disk, serial: parameter("serial"), size: size.map(|size| size.0) };
+        let done = capture::capture(link, &wanted, &|text| self.note(text)).map_err(failed)?;
+        Ok(StepOutput { code: 0, facts: done.into_iter().collect() })
     }
 
     /// The whole of what was found goes out as one fact, in JSON.

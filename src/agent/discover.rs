@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Facts by name, such as `firmware`, `disk.vda.bytes`, `nic.eth0.mac`.
 pub type DeviceFacts = BTreeMap<String, String>;
@@ -34,11 +34,55 @@ fn discover_in(sys: &Path) -> DeviceFacts {
         if let Some(sectors) = line(&folder.join("size")).and_then(|text| text.parse::<u64>().ok()) {
             facts.insert(format!("disk.{name}.bytes"), (sectors * 512).to_string());
         }
-        if let Some(serial) = line(&folder.join("serial")) {
+        if let Some(serial) = serial(&folder) {
             facts.insert(format!("disk.{name}.serial"), serial);
         }
     }
     facts
+}
+
+/// A disk of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeenDisk {
+    /// Its device.
+    pub path: PathBuf,
+    /// Its size.
+    pub bytes: u64,
+    /// Its serial number, if it has one.
+    pub serial: Option<String>,
+}
+
+impl std::fmt::Display for SeenDisk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} (", self.path.display())?;
+        if let Some(serial) = &self.serial {
+            write!(f, "serial number {serial}, ")?;
+        }
+        write!(f, "{} bytes)", self.bytes)
+    }
+}
+
+/// The disks of this machine that could hold an operating system, in the kernel's order.
+pub fn disks() -> Vec<SeenDisk> {
+    let block = Path::new("/sys/block");
+    let wanted =
+        |name: &String| !["loop", "ram", "sr", "fd", "zram", "dm-", "md"].iter().any(|no| name.starts_with(no));
+    let seen = |name: String| {
+        let folder = block.join(&name);
+        let sectors: u64 = line(&folder.join("size"))?.parse().ok()?;
+        let path = Path::new("/dev").join(name.replace('!', "/"));
+        (sectors > 0).then(|| SeenDisk { path, bytes: sectors * 512, serial: serial(&folder) })
+    };
+    names(block).into_iter().filter(wanted).filter_map(seen).collect()
+}
+
+/// What virtio and NVMe disks say themselves, and what SCSI and ATA disks say in a page of their own.
+fn serial(folder: &Path) -> Option<String> {
+    line(&folder.join("serial")).or_else(|| line(&folder.join("device/serial"))).or_else(|| {
+        let page = fs::read(folder.join("device/vpd_pg80")).ok()?;
+        let text = String::from_utf8_lossy(page.get(4..)?).trim().trim_matches('\0').to_owned();
+        (!text.is_empty()).then_some(text)
+    })
 }
 
 fn names(folder: &Path) -> Vec<String> {

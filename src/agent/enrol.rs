@@ -17,6 +17,8 @@ pub struct Enrolment {
     pub device: String,
     /// A client that shows our certificate.
     pub client: Client,
+    /// Whether we stay for one job after another.
+    pub stays: bool,
 }
 
 /// Why there is no certificate.
@@ -49,5 +51,5 @@ pub async fn enrol(order: &BootOrder, facts: DeviceFacts) -> Result<Enrolment, E
     let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(|error| EnrolError::Key(error.to_owned()))?;
     let identity = Identity { chain: vec![certificate], key };
     let client = Client::new(order.controller.clone(), order.ca, Some(identity))?;
-    Ok(Enrolment { device: answer.device, client })
+    Ok(Enrolment { device: answer.device, client, stays: answer.stays })
 }

@@ -1,10 +1,11 @@
 //! Requests to the controller, and the proof that it is the one that the boot order names.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
+use hyper::client::conn::http1::SendRequest;
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use rustls::client::WebPkiServerVerifier;
@@ -13,15 +14,20 @@ use rustls::crypto::verify_tls13_signature;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::controller::{Fingerprint, Identity, SERVER_NAME, crypto_provider};
+use crate::controller::{Fingerprint, Identity, JOB_HEADER, SERVER_NAME, crypto_provider};
 
 /// Largest answer that is read: a sequence with all its text.
 const MAX_ANSWER: usize = 8 << 20;
 /// Longest time of one request, with its connection.
 const REQUEST: Duration = Duration::from_secs(60);
+/// First wait of a channel after a failed attempt; doubles.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Why a request brought no answer.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +72,7 @@ impl HttpError {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Connection { .. } | Self::Slow { .. } => true,
-            Self::Refused { status, .. } => *status >= 500,
+            Self::Refused { status, .. } => *status >= 500 || *status == 408,
             Self::Untrusted { .. } => false,
         }
     }
@@ -98,27 +104,65 @@ impl Client {
 
     /// One request on a connection of its own. An answer other than success is an error.
     pub async fn request(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<Bytes, HttpError> {
-        match timeout(REQUEST, self.exchange(method, path, body)).await {
+        Ok(self.request_named(method, path, body).await?.1)
+    }
+
+    /// As [`Self::request`]; the first part is the job that the answer names.
+    pub async fn request_named(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<(Option<String>, Bytes), HttpError> {
+        let exchange = async {
+            let (mut sender, driver) = self.connect().await?;
+            let answer = self.exchange(&mut sender, method, path, body).await;
+            driver.abort();
+            answer
+        };
+        match timeout(REQUEST, exchange).await {
             Ok(outcome) => outcome,
             Err(_) => Err(HttpError::Slow { at: self.at() }),
         }
+    }
+
+    /// A connection for one request after another.
+    pub fn channel(&self, patience: Duration) -> std::io::Result<Channel> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Channel { client: self.clone(), runtime, sender: None, patience })
     }
 
     fn at(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
 
-    async fn exchange(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<Bytes, HttpError> {
-        let connection = |error: std::io::Error| match error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
+    fn broken(&self, error: std::io::Error) -> HttpError {
+        match error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
             Some(tls) => HttpError::Untrusted { at: self.at(), message: tls.to_string() },
             None => HttpError::Connection { at: self.at(), error },
-        };
-        let broken = |error: hyper::Error| connection(std::io::Error::other(error));
-        let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(connection)?;
+        }
+    }
+
+    async fn connect(&self) -> Result<(SendRequest<Full<Bytes>>, JoinHandle<hyper::Result<()>>), HttpError> {
+        let broken = |error| self.broken(error);
+        let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(broken)?;
+        stream.set_nodelay(true).map_err(broken)?;
         let name = ServerName::try_from(SERVER_NAME).expect("the name is one");
-        let stream = TlsConnector::from(self.config.clone()).connect(name, stream).await.map_err(connection)?;
-        let (mut sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-        let driver = tokio::spawn(driver);
+        let stream = TlsConnector::from(self.config.clone()).connect(name, stream).await.map_err(broken)?;
+        let (sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| self.broken(std::io::Error::other(error)))?;
+        Ok((sender, tokio::spawn(driver)))
+    }
+
+    async fn exchange(
+        &self,
+        sender: &mut SendRequest<Full<Bytes>>,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<(Option<String>, Bytes), HttpError> {
+        let broken = |error: hyper::Error| self.broken(std::io::Error::other(error));
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, SERVER_NAME);
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
@@ -126,20 +170,61 @@ impl Client {
         let request = request
             .body(Full::new(Bytes::from(body.unwrap_or_default())))
             .map_err(|error| HttpError::Untrusted { at: self.at(), message: error.to_string() })?;
+        sender.ready().await.map_err(broken)?;
         let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status();
+        let job = response.headers().get(JOB_HEADER).and_then(|job| Some(job.to_str().ok()?.to_owned()));
         let body = Limited::new(response.into_body(), MAX_ANSWER)
             .collect()
             .await
-            .map_err(|error| connection(std::io::Error::other(error)))?;
-        driver.abort();
+            .map_err(|error| self.broken(std::io::Error::other(error)))?;
         match status {
-            StatusCode::OK => Ok(body.to_bytes()),
+            StatusCode::OK | StatusCode::NO_CONTENT => Ok((job, body.to_bytes())),
             other => Err(HttpError::Refused {
                 path: path.to_owned(),
                 status: other.as_u16(),
                 message: String::from_utf8_lossy(&body.to_bytes()).into_owned(),
             }),
+        }
+    }
+}
+
+/// One connection that is made again whenever it breaks; for a thread of its own.
+pub struct Channel {
+    client: Client,
+    runtime: Runtime,
+    sender: Option<SendRequest<Full<Bytes>>>,
+    patience: Duration,
+}
+
+impl Channel {
+    /// Posts until there is an answer, or a refusal, or patience has an end.
+    pub fn post(&mut self, path: &str, body: &[u8]) -> Result<Bytes, HttpError> {
+        let begun = Instant::now();
+        let mut wait = FIRST_WAIT;
+        loop {
+            let Self { client, runtime, sender, .. } = self;
+            let attempt = runtime.block_on(async {
+                timeout(REQUEST, async {
+                    let sender = match sender {
+                        Some(sender) if !sender.is_closed() => sender,
+                        _ => sender.insert(client.connect().await?.0),
+                    };
+                    client.exchange(sender, Method::POST, path, Some(body.to_vec())).await
+                })
+                .await
+                .unwrap_or_else(|_| Err(HttpError::Slow { at: client.at() }))
+            });
+            match attempt {
+                Ok((_, answer)) => return Ok(answer),
+                Err(error) if error.is_passing() && begun.elapsed() < self.patience => {
+                    tracing::info!(%error, path, "trying again");
+                    self.sender = None;
+                    std::thread::sleep(wait);
+                    wait = (wait * 2).min(LONGEST_WAIT);
+                }
+                Err(error) => return Err(error),
+            }
         }
     }
 }

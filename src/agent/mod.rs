@@ -12,6 +12,7 @@ pub mod build;
 
 mod boot;
 mod bundle;
+mod capture;
 mod commands;
 mod discover;
 mod enrol;
@@ -25,11 +26,12 @@ mod work;
 
 pub use boot::{BootError, ConversionResult, GuestStep, convert_guest};
 pub use bundle::{BundleError, windows_initramfs};
-pub use discover::{DeviceFacts, discover};
+pub use capture::CaptureError;
+pub use discover::{DeviceFacts, SeenDisk, discover, disks};
 pub use enrol::{EnrolError, Enrolment, enrol};
-pub use http::{Client, HttpError};
+pub use http::{Channel, Client, HttpError};
 pub use inspect::{InspectError, InspectOptions, inspect_disks};
 pub use keys::GuestKey;
 pub use order::{BootOrder, OrderError, controller_address};
 pub use report::Reporter;
-pub use work::{AgentError, run};
+pub use work::{AgentError, Finished, run};

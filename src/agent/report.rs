@@ -27,14 +27,14 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// Starts for a device.
-    pub fn start(client: Client, device: &str) -> std::io::Result<Self> {
+    /// Starts for a device, or for one job of several that it has.
+    pub fn start(client: Client, device: &str, job: Option<String>) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let path = format!("/v1/devices/{device}/reports");
         let (sender, receiver) = channel();
         let thread = std::thread::Builder::new()
             .name("reports".to_owned())
-            .spawn(move || send_all(&runtime, &client, &path, &receiver))?;
+            .spawn(move || send_all(&runtime, &client, &path, job.as_deref(), &receiver))?;
         Ok(Self { sender: Some(sender), thread })
     }
 
@@ -53,7 +53,13 @@ impl Reporter {
     }
 }
 
-fn send_all(runtime: &Runtime, client: &Client, path: &str, receiver: &Receiver<Report>) -> Result<(), HttpError> {
+fn send_all(
+    runtime: &Runtime,
+    client: &Client,
+    path: &str,
+    job: Option<&str>,
+    receiver: &Receiver<Report>,
+) -> Result<(), HttpError> {
     let mut waiting: VecDeque<ReportEntry> = VecDeque::new();
     let mut last = 0;
     let mut open = true;
@@ -74,7 +80,7 @@ fn send_all(runtime: &Runtime, client: &Client, path: &str, receiver: &Receiver<
             continue;
         }
         let entries: Vec<ReportEntry> = waiting.iter().take(BATCH).cloned().collect();
-        let acknowledged = runtime.block_on(send(client, path, entries))?;
+        let acknowledged = runtime.block_on(send(client, path, job, entries))?;
         while waiting.front().is_some_and(|entry| entry.seq <= acknowledged) {
             waiting.pop_front();
         }
@@ -87,8 +93,8 @@ fn push(waiting: &mut VecDeque<ReportEntry>, last: &mut u64, report: Report) {
     waiting.push_back(ReportEntry { seq: *last, report });
 }
 
-async fn send(client: &Client, path: &str, entries: Vec<ReportEntry>) -> Result<u64, HttpError> {
-    let body = serde_json::to_vec(&ReportBatch { entries }).expect("reports are JSON");
+async fn send(client: &Client, path: &str, job: Option<&str>, entries: Vec<ReportEntry>) -> Result<u64, HttpError> {
+    let body = serde_json::to_vec(&ReportBatch { job: job.map(str::to_owned), entries }).expect("reports are JSON");
     let begun = Instant::now();
     let mut wait = FIRST_WAIT;
     loop {

@@ -8,6 +8,7 @@ use hyper::Method;
 use crate::controller::Report;
 use crate::sequence::{self, Attempt, Ending, Facts, Observer, Sequence, Step};
 
+use super::capture::Link;
 use super::commands::{Workbench, with_causes};
 use super::discover::{DeviceFacts, discover};
 use super::enrol::{EnrolError, Enrolment, enrol};
@@ -38,26 +39,88 @@ pub enum AgentError {
     },
 }
 
+/// How the agent's part has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finished {
+    /// The work is done: the machine goes off.
+    Off,
+    /// The machine is to boot what its next boot gives it.
+    Restart,
+}
+
 /// Works off the boot order. `folder` is where file systems are mounted; `say` gets lines for the console.
-pub fn run(order: &BootOrder, folder: PathBuf, say: &dyn Fn(&str)) -> Result<(), AgentError> {
+pub fn run(order: &BootOrder, folder: PathBuf, say: &dyn Fn(&str)) -> Result<Finished, AgentError> {
     let facts = discover();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (host, port) = &order.controller;
     say(&format!("controller https://{host}:{port}, CA {}", order.ca));
     let enrolment = runtime.block_on(enrol_patiently(order, &facts))?;
     say(&format!("enrolled as {}", enrolment.device));
+    if enrolment.stays {
+        return stay(&enrolment, &runtime, &facts, &folder, say);
+    }
     let path = format!("/v1/devices/{}/sequence", enrolment.device);
     let text = runtime.block_on(enrolment.client.request(Method::GET, &path, None))?;
     drop(runtime);
-    let reporter = Reporter::start(enrolment.client, &enrolment.device)?;
-    let (outcome, found) = perform(&String::from_utf8_lossy(&text), facts, folder, &reporter, say);
-    let message = outcome.err().unwrap_or_default();
+    perform_and_report(&enrolment, None, &text, facts, &folder, say).map(|_| Finished::Off)
+}
+
+/// Waits for one job after another. Ends when a job says so, or when the certificate opens nothing any more.
+fn stay(
+    enrolment: &Enrolment,
+    runtime: &tokio::runtime::Runtime,
+    facts: &DeviceFacts,
+    folder: &std::path::Path,
+    say: &dyn Fn(&str),
+) -> Result<Finished, AgentError> {
+    let path = format!("/v1/devices/{}/sequence", enrolment.device);
+    let identity = ["smbios.product_uuid", "smbios.product_serial"].map(|name| facts.get(name).cloned());
+    let [uuid, serial] = identity.map(|value| value.unwrap_or_else(|| "none".to_owned()));
+    say(&format!("device {}: UUID {uuid}, serial number {serial}; waiting for work", enrolment.device));
+    let mut reachable = true;
+    loop {
+        let (job, text) = match runtime.block_on(enrolment.client.request_named(Method::GET, &path, None)) {
+            Ok((Some(job), text)) => (job, text),
+            Ok((None, _)) => continue,
+            Err(HttpError::Refused { status: 401 | 403, .. }) => {
+                say("this device was released: the machine restarts");
+                return Ok(Finished::Restart);
+            }
+            Err(error) => {
+                if std::mem::take(&mut reachable) {
+                    say(&format!("{}; trying again until it answers", with_causes(&error)));
+                }
+                std::thread::sleep(Duration::from_secs(1));
+                continue;
+            }
+        };
+        reachable = true;
+        let outcome = perform_and_report(enrolment, Some(job), &text, facts.clone(), folder, say);
+        match outcome {
+            Ok(true) => return Ok(Finished::Off),
+            Ok(false) => say("done; waiting for work"),
+            // A controller that was started again has other jobs: it is asked.
+            Err(error) => say(&format!("{}; waiting for work", with_causes(&error))),
+        }
+    }
+}
+
+/// Runs a sequence and reports until its end is known. Says whether the machine is to go off.
+fn perform_and_report(
+    enrolment: &Enrolment,
+    job: Option<String>,
+    text: &[u8],
+    facts: DeviceFacts,
+    folder: &std::path::Path,
+    say: &dyn Fn(&str),
+) -> Result<bool, AgentError> {
+    let reporter = Reporter::start(enrolment.client.clone(), &enrolment.device, job.clone())?;
+    let link = job.map(|job| Link { client: enrolment.client.clone(), device: enrolment.device.clone(), job });
+    let (outcome, found) = perform(&String::from_utf8_lossy(text), facts, folder, &reporter, link.as_ref(), say);
+    let message = outcome.as_ref().err().cloned().unwrap_or_default();
     reporter.say(Report::Result { ok: message.is_empty(), message: message.clone(), facts: found });
     reporter.finish()?;
-    match message.is_empty() {
-        true => Ok(()),
-        false => Err(AgentError::Sequence { message }),
-    }
+    outcome.map_err(|message| AgentError::Sequence { message })
 }
 
 /// The token is used up by the first request that arrives, so only a connection that never came about is tried again.
@@ -73,25 +136,26 @@ async fn enrol_patiently(order: &BootOrder, facts: &DeviceFacts) -> Result<Enrol
     }
 }
 
-/// Runs the sequence. Returns its end and what it has found.
+/// Runs the sequence. Returns its end (whether the machine is to go off) and what it has found.
 fn perform(
     text: &str,
     facts: DeviceFacts,
-    folder: PathBuf,
+    folder: &std::path::Path,
     reporter: &Reporter,
+    link: Option<&Link>,
     say: &dyn Fn(&str),
-) -> (Result<(), String>, Facts) {
+) -> (Result<bool, String>, Facts) {
     let mut known: Facts = facts;
     let sequence = match sequence::parse(text) {
         Ok(sequence) => sequence,
         Err(error) => return (Err(format!("the sequence cannot be read: {}", with_causes(&error))), known),
     };
     say(&format!("sequence {}: {}", sequence.id, sequence.description));
-    let bench = Workbench::new(folder, reporter);
+    let bench = Workbench::new(folder.to_owned(), reporter, link);
     let registry = bench.registry();
     let mut told = Told { reporter, say, order: order_of(&sequence) };
     let outcome = match sequence::interpret(&sequence, &registry, &mut known, &mut told, None) {
-        Ok(Ending::Done { .. }) => Ok(()),
+        Ok(Ending::Done { .. }) => Ok(bench.goes_off()),
         Ok(Ending::Reboot { after }) => Err(format!("step `{after}` asks for a restart, which this agent does not do")),
         Err(failure) => Err(failure.to_string()),
     };

@@ -8,7 +8,7 @@ use clap::{Subcommand, ValueEnum};
 
 use super::{Exit, Failure, Global};
 use crate::agent::build::{self, BuildOptions, BuildState, Flavour};
-use crate::agent::{self, BootOrder};
+use crate::agent::{self, BootOrder, Finished};
 
 /// The arguments of `replant agent`.
 #[derive(Debug, clap::Args)]
@@ -118,6 +118,8 @@ fn run_agent(args: &RunArgs) -> Result<Exit, Failure> {
         None => std::fs::read_to_string("/proc/cmdline")?,
     };
     let order = BootOrder::parse(&words)?;
-    agent::run(&order, args.mounts.clone(), &|line| println!("replant-agent: {line}"))?;
-    Ok(Exit::Done)
+    Ok(match agent::run(&order, args.mounts.clone(), &|line| println!("replant-agent: {line}"))? {
+        Finished::Off => Exit::Done,
+        Finished::Restart => Exit::Restart,
+    })
 }

@@ -35,6 +35,8 @@ pub enum Exit {
     Partial,
     /// 75: (verbs that scripts call) stopped at a checkpoint, or something was busy: run the same command again.
     TryAgain,
+    /// 76: (`agent run`, read by the agent's first process) the machine is to restart.
+    Restart,
     /// 130: interrupted.
     Interrupted,
 }
@@ -55,6 +57,7 @@ impl Exit {
             Self::Absent => 10,
             Self::Partial => 11,
             Self::TryAgain => 75,
+            Self::Restart => 76,
             Self::Interrupted => 130,
         }
     }

@@ -213,7 +213,7 @@ fn told(report: &Report, events: &EventClient, global: &Global) {
             format!("{}: {change} ({})", edit.path, edit.why)
         }
         Report::Note { text } => text.clone(),
-        Report::Result { .. } => return,
+        Report::Captured { .. } | Report::Result { .. } => return,
     };
     events.note(line.clone());
     if !global.json {

@@ -23,6 +23,7 @@ mod preview;
 mod render;
 mod rollback;
 mod schema;
+mod serve;
 mod source;
 mod status;
 mod terminal;
@@ -99,6 +100,8 @@ enum Verb {
     Device(device::DeviceArgs),
     /// Switch a machine on or off, or have it boot from the network once
     Power(power::PowerArgs),
+    /// Serve agents as a service, until interrupted
+    Serve(serve::ServeArgs),
     /// Look at a source again before it is touched
     Source(source::SourceArgs),
     /// Drivers that migrations need: take them in, see what is missing
@@ -129,6 +132,7 @@ pub fn main() -> ExitCode {
         Verb::Netboot(args) => netboot::run(args, global),
         Verb::Device(args) => device::run(args, global),
         Verb::Power(args) => power::run(args, global),
+        Verb::Serve(args) => serve::run(args, global),
         Verb::Source(args) => source::run(args, global),
         Verb::Patch(args) => patch::run(args, global),
     };

@@ -1,13 +1,14 @@
 //! Jobs, their tokens and their devices, in memory.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
+use super::captures::CaptureSlot;
 use super::pki::Fingerprint;
-use super::protocol::{Report, ReportEntry};
+use super::protocol::{CaptureGrant, Report, ReportEntry};
 
 /// Longest name of a machine.
 const MAX_NAME: usize = 63;
@@ -45,10 +46,21 @@ pub enum JobError {
     /// The job has sent more than any job does.
     #[error("the job has sent too many reports")]
     TooMany,
+    /// The job has ended, or was one of an earlier controller.
+    #[error("the job is not there any more")]
+    Gone,
+    /// The job does not allow it.
+    #[error("the job does not allow it")]
+    NotGranted,
+    /// Something of ours does not work; it is logged.
+    #[error("the controller is out of order")]
+    Broken,
 }
 
 /// A job as its maker gets it.
 pub struct NewJob {
+    /// Its id.
+    pub id: String,
     /// The device.
     pub device: String,
     /// The token, in clear for the only time.
@@ -58,9 +70,15 @@ pub struct NewJob {
 }
 
 struct Job {
+    device: String,
+    /// Its place among the jobs of its device.
+    number: u64,
+    captures: HashMap<String, Arc<CaptureSlot>>,
     sequence: String,
     certificate: Option<Fingerprint>,
     acknowledged: u64,
+    /// Its result is known; it stays until its maker has gone.
+    ended: bool,
     reports: mpsc::UnboundedSender<Report>,
 }
 
@@ -71,6 +89,8 @@ struct Token {
 
 #[derive(Default)]
 struct State {
+    made: u64,
+    /// By id; the job of a device that was made for it alone has the device's.
     jobs: HashMap<String, Job>,
     /// By digest: a copy of our memory does not show tokens.
     tokens: HashMap<[u8; 32], Token>,
@@ -96,8 +116,50 @@ impl Jobs {
         let (sender, reports) = mpsc::unbounded_channel();
         let mut state = self.lock();
         state.tokens.insert(digest(&token), Token { device: device.clone(), expires: Instant::now() + life });
-        state.jobs.insert(device.clone(), Job { sequence, certificate: None, acknowledged: 0, reports: sender });
-        Ok(NewJob { device, token, reports })
+        state.add(device.clone(), device.clone(), sequence, Vec::new(), sender);
+        Ok(NewJob { id: device.clone(), device, token, reports })
+    }
+
+    /// A new job for a registered device; it waits until the device asks.
+    pub fn queue(&self, device: &str, sequence: String, captures: Vec<CaptureGrant>) -> NewJob {
+        let id = format!("job-{}", random_hex::<8>());
+        let (sender, reports) = mpsc::unbounded_channel();
+        self.lock().add(id.clone(), device.to_owned(), sequence, captures, sender);
+        NewJob { id, device: device.to_owned(), token: String::new(), reports }
+    }
+
+    /// The oldest job of a registered device: its id and its sequence. The caller has proven who asks.
+    pub fn next(&self, device: &str) -> Option<(String, String)> {
+        let state = self.lock();
+        let waiting = state.jobs.iter().filter(|(_, job)| job.device == device && !job.ended);
+        waiting.min_by_key(|(_, job)| job.number).map(|(id, job)| (id.clone(), job.sequence.clone()))
+    }
+
+    /// Whether the device was made for one job, and which certificate opens it.
+    pub fn alone(&self, device: &str) -> Option<Option<Fingerprint>> {
+        self.lock().jobs.get(device).map(|job| job.certificate)
+    }
+
+    /// What a job of a device may capture under that name. The caller has proven who asks.
+    pub fn capture(&self, device: &str, job: &str, disk: &str) -> Result<Arc<CaptureSlot>, JobError> {
+        let state = self.lock();
+        let job = state.jobs.get(job).filter(|job| job.device == device).ok_or(JobError::Gone)?;
+        job.captures.get(disk).cloned().ok_or(JobError::NotGranted)
+    }
+
+    /// Says something to a job's maker.
+    pub fn tell(&self, job: &str, report: Report) {
+        if let Some(job) = self.lock().jobs.get(job) {
+            // A maker that is gone ends the job.
+            let _ = job.reports.send(report);
+        }
+    }
+
+    /// Ends every job, so that captures are kept and makers hear of it.
+    pub fn end_all(&self) {
+        let mut state = self.lock();
+        state.jobs.clear();
+        state.tokens.clear();
     }
 
     /// Ends a job: its token and its certificate open nothing any more.
@@ -136,7 +198,42 @@ impl Jobs {
     /// Takes reports; those that are known already are dropped. Returns the last number known.
     pub fn report(&self, device: &str, peer: Option<Fingerprint>, entries: Vec<ReportEntry>) -> Result<u64, JobError> {
         let mut state = self.lock();
-        let job = authorised(&mut state, device, peer)?;
+        authorised(&mut state, device, peer).and_then(|job| job.take(entries))
+    }
+
+    /// Takes reports of a registered device's job. The caller has proven who reports.
+    pub fn report_of(&self, device: &str, job: &str, entries: Vec<ReportEntry>) -> Result<u64, JobError> {
+        let mut state = self.lock();
+        let job = state.jobs.get_mut(job).filter(|job| job.device == device).ok_or(JobError::Gone)?;
+        job.take(entries)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn add(
+        &mut self,
+        id: String,
+        device: String,
+        sequence: String,
+        captures: Vec<CaptureGrant>,
+        reports: mpsc::UnboundedSender<Report>,
+    ) {
+        self.made += 1;
+        let slot = |grant: CaptureGrant| (grant.disk.clone(), Arc::new(CaptureSlot::new(grant)));
+        let captures = captures.into_iter().map(slot).collect();
+        let number = self.made;
+        let (certificate, acknowledged, ended) = (None, 0, false);
+        self.jobs.insert(id, Job { device, number, captures, sequence, certificate, acknowledged, ended, reports });
+    }
+}
+
+impl Job {
+    fn take(&mut self, entries: Vec<ReportEntry>) -> Result<u64, JobError> {
+        let job = self;
         for entry in entries {
             let expected = job.acknowledged + 1;
             match entry.seq {
@@ -147,14 +244,11 @@ impl Jobs {
             if expected > MAX_REPORTS {
                 return Err(JobError::TooMany);
             }
+            job.ended |= matches!(entry.report, Report::Result { .. });
             let _ = job.reports.send(entry.report);
             job.acknowledged = expected;
         }
         Ok(job.acknowledged)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

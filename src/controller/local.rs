@@ -86,12 +86,19 @@ async fn conversation(stream: tokio::net::UnixStream, jobs: &Jobs, port: u16, ca
         Err(error) => return say(&mut writer, &LocalAnswer::Refused { message: error.to_string() }).await,
     };
     let life = Duration::from_secs(job.token_seconds);
-    let mut made = match jobs.create(&job.machine, job.sequence, life) {
-        Ok(made) => made,
-        Err(error) => return say(&mut writer, &LocalAnswer::Refused { message: error.to_string() }).await,
+    let mut made = match &job.device {
+        Some(device) => jobs.queue(device, job.sequence, job.captures),
+        None => match jobs.create(&job.machine, job.sequence, life) {
+            Ok(made) => made,
+            Err(error) => return say(&mut writer, &LocalAnswer::Refused { message: error.to_string() }).await,
+        },
     };
-    let _end = EndAtLast(jobs, made.device.clone());
-    say(&mut writer, &LocalAnswer::Order { device: made.device.clone(), port, ca, token: made.token.clone() }).await?;
+    let _end = EndAtLast(jobs, made.id.clone());
+    let first = match job.device {
+        Some(_) => LocalAnswer::Queued { job: made.id.clone() },
+        None => LocalAnswer::Order { device: made.device.clone(), port, ca, token: made.token.clone() },
+    };
+    say(&mut writer, &first).await?;
     let mut rest = String::new();
     loop {
         tokio::select! {

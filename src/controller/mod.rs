@@ -5,23 +5,31 @@
 //! agent -token-> certificate -mutual TLS-> sequence, reports, result -> verb
 //! ```
 //!
-//! A token opens one enrolment, once, before it expires. A certificate opens the job it was issued for and no other. All
-//! of it lives in memory: a controller that is gone leaves nothing behind that could be used.
+//! A token opens one enrolment, once, before it expires. A certificate opens the jobs of the device it was issued for and
+//! no others. Jobs live in memory: a controller that is gone leaves none behind, and its makers ask again. Registered
+//! devices live in the state database, so that an agent at work finds the next controller and is known to it.
 
 pub mod devices;
 
 mod boot;
+mod captures;
 mod embedded;
+mod health;
 mod jobs;
 mod local;
 mod peer;
 mod pki;
 mod protocol;
 mod server;
+mod transfer;
 
 pub use boot::DeviceBoot;
 pub use embedded::{Embedded, EmbeddedOptions};
+pub use health::{Check, Probe};
 pub use jobs::{JobError, Jobs, NewJob};
 pub use local::{CONTROLLER_SOCKET, LocalClient, LocalError};
 pub use pki::{Authority, Fingerprint, Identity, PkiError, SERVER_NAME, crypto_provider};
-pub use protocol::{Ack, EnrolAnswer, EnrolRequest, LocalAnswer, LocalJob, Report, ReportBatch, ReportEntry};
+pub use protocol::{
+    Ack, CaptureGrant, CaptureOpen, CaptureOpened, CapturedImage, EnrolAnswer, EnrolRequest, JOB_HEADER, LocalAnswer,
+    LocalJob, Report, ReportBatch, ReportEntry,
+};

@@ -24,11 +24,70 @@ pub struct EnrolAnswer {
     pub device: String,
     /// Its certificate, PEM.
     pub certificate: String,
+    /// Whether it stays for one job after another, until its certificate opens nothing any more.
+    #[serde(default)]
+    pub stays: bool,
+}
+
+/// The header of `GET /v1/devices/DEVICE/sequence` that names the job.
+pub const JOB_HEADER: &str = "replant-job";
+
+/// `POST /v1/devices/DEVICE/jobs/JOB/captures/DISK/open`: what the agent has found.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaptureOpen {
+    /// Bytes of the disk.
+    pub size: u64,
+    /// Its serial number, if it has one.
+    pub serial: Option<String>,
+    /// The device's path in the agent.
+    pub device: String,
+    /// The boot of the agent: a disk does not change from then on.
+    pub boot: String,
+}
+
+/// The answer: where to begin, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaptureOpened {
+    /// Bytes of a chunk.
+    pub chunk_size: u32,
+    /// The first chunk that is wanted.
+    pub next_chunk: u64,
+    /// Whether chunks are to be compressed.
+    pub compress: bool,
+    /// Bytes a second at most.
+    pub limit: Option<u64>,
+}
+
+/// What a job's device may capture. Only the local socket brings it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaptureGrant {
+    /// The machine's name in the store.
+    pub machine: String,
+    /// The disk's name in the store.
+    pub disk: String,
+    /// The store's folder.
+    pub store: std::path::PathBuf,
+    /// The reference to its key.
+    pub key: Option<String>,
+    /// What the plan knows the disk by.
+    pub identity: String,
+    /// Bytes that it must have.
+    pub size: u64,
+    /// The serial number that it must have.
+    pub serial: Option<String>,
+    /// Whether chunks are compressed.
+    pub compress: bool,
+    /// Bytes a second at most.
+    pub limit: Option<u64>,
 }
 
 /// `POST /v1/devices/DEVICE/reports`: entries in order, without gaps.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ReportBatch {
+    /// The job that they belong to; the device's own, if it has one only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
     /// The entries.
     pub entries: Vec<ReportEntry>,
 }
@@ -82,6 +141,17 @@ pub enum Report {
     },
     /// A file of the guest was changed.
     Edit(Edit),
+    /// So much of a disk is in the store (said by the controller).
+    Captured {
+        /// The disk's name.
+        disk: String,
+        /// Bytes that are done.
+        done: u64,
+        /// Bytes of the disk.
+        total: u64,
+        /// What was made of it, once all is done.
+        image: Option<CapturedImage>,
+    },
     /// A line for people.
     Note {
         /// The text.
@@ -98,6 +168,23 @@ pub enum Report {
     },
 }
 
+/// A disk that has become an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CapturedImage {
+    /// Its id.
+    pub id: String,
+    /// The disk's digest.
+    pub digest: String,
+    /// Bytes added to the store.
+    pub stored: u64,
+    /// Bytes of content that travelled.
+    pub received: u64,
+    /// Bytes of it that the store had already.
+    pub repeated: u64,
+    /// Bytes of the disk that were done before.
+    pub resumed: u64,
+}
+
 /// The first line on the local socket: a job for a machine that is about to boot into the agent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LocalJob {
@@ -107,6 +194,20 @@ pub struct LocalJob {
     pub sequence: String,
     /// How long the token may be used.
     pub token_seconds: u64,
+    /// The registered device that is to do it; without one, a device is made for this job alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// What it may capture meanwhile.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub captures: Vec<CaptureGrant>,
+}
+
+impl LocalJob {
+    /// A job for a device of its own.
+    pub fn alone(machine: impl Into<String>, sequence: impl Into<String>, token_seconds: u64) -> Self {
+        let (machine, sequence) = (machine.into(), sequence.into());
+        Self { machine, sequence, token_seconds, device: None, captures: Vec::new() }
+    }
 }
 
 /// Every line that comes back. The connection is the job: when it ends, the job is withdrawn.
@@ -123,6 +224,11 @@ pub enum LocalAnswer {
         ca: String,
         /// The one-time token.
         token: String,
+    },
+    /// The job waits for the registered device.
+    Queued {
+        /// The job.
+        job: String,
     },
     /// The agent reports.
     Report {

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
@@ -15,14 +16,17 @@ use hyper_util::service::TowerToHyperService;
 use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use super::devices::{DeviceError, DeviceId, Devices};
+use super::health::Health;
 use super::jobs::{JobError, Jobs};
 use super::peer::Peer;
 use super::pki::{Authority, Fingerprint, PkiError, crypto_provider};
-use super::protocol::{Ack, EnrolAnswer, EnrolRequest, Report, ReportBatch};
+use super::protocol::{Ack, EnrolAnswer, EnrolRequest, JOB_HEADER, Report, ReportBatch};
+use super::transfer;
 
 /// Largest body: a batch of reports.
 const MAX_BODY: usize = 1 << 20;
@@ -32,13 +36,22 @@ const MAX_ENROL_BODY: usize = 32 << 10;
 const MAX_CONNECTIONS: usize = 256;
 const HANDSHAKE: Duration = Duration::from_secs(20);
 const HEADERS: Duration = Duration::from_secs(20);
-/// Longest life of a connection; an agent opens one for each request.
-const CONNECTION: Duration = Duration::from_secs(120);
+/// Longest time of a request, its body included.
+const REQUEST: Duration = Duration::from_secs(120);
+/// Longest life of a connection that has shown no certificate.
+const VISIT: Duration = Duration::from_secs(60);
+/// Longest life of one that has: captures keep theirs.
+const CONNECTION: Duration = Duration::from_secs(86_400);
+/// How long requests under way may take to end when the controller stops.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// What the routes work with.
 pub(super) struct Service {
     pub(super) authority: Authority,
     pub(super) jobs: Arc<Jobs>,
+    /// Registered devices; `None` for a controller without a state database.
+    pub(super) devices: Option<Arc<Devices>>,
+    pub(super) health: Health,
 }
 
 /// The TLS configuration: TLS 1.3 only; a client certificate is optional here, because enrolment has none yet, and each
@@ -62,13 +75,22 @@ pub(super) fn acceptor(authority: &Authority) -> Result<TlsAcceptor, PkiError> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Serves until the task is dropped.
-pub(super) async fn serve(listener: TcpListener, acceptor: TlsAcceptor, service: Arc<Service>) {
+/// Serves until `stop` says so; then nothing new is accepted, and what is under way gets [`GRACE`] to end.
+pub(super) async fn serve(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    service: Arc<Service>,
+    mut stop: watch::Receiver<bool>,
+) {
     let router = router(service);
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok(permit) = room.clone().acquire_owned().await else { return };
-        let (stream, from) = match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        let (stream, from) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, most likely: wait for some to come back.
@@ -77,43 +99,97 @@ pub(super) async fn serve(listener: TcpListener, acceptor: TlsAcceptor, service:
                 continue;
             }
         };
-        let (acceptor, router) = (acceptor.clone(), router.clone());
+        let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
         tokio::spawn(async move {
-            match timeout(CONNECTION, connection(stream, acceptor, router)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::info!(%from, %error, "a connection ended badly"),
-                Err(_) => tracing::info!(%from, "a connection was cut off after {CONNECTION:?}"),
+            match connection(stream, acceptor, router, stop).await {
+                Ok(()) => {}
+                Err(error) => tracing::info!(%from, %error, "a connection ended badly"),
             }
             drop(permit);
         });
     }
+    drop(listener);
+    let _ = timeout(GRACE, room.acquire_many(MAX_CONNECTIONS as u32)).await;
 }
 
-async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: Router) -> io::Result<()> {
+async fn connection(
+    stream: TcpStream,
+    acceptor: TlsAcceptor,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    // Without it the last segment of every answer waits for an acknowledgement.
+    stream.set_nodelay(true)?;
     let stream = timeout(HANDSHAKE, acceptor.accept(stream)).await??;
     let certificates = stream.get_ref().1.peer_certificates();
     let peer = Peer(certificates.and_then(|chain| chain.first()).map(Fingerprint::of));
+    // Who has proven nothing gets one short visit.
+    let life = if peer.0.is_some() { CONNECTION } else { VISIT };
     let router = router.layer(Extension(peer));
-    hyper::server::conn::http1::Builder::new()
+    let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADERS)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-        .await
-        .map_err(io::Error::other)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = std::pin::pin!(connection);
+    let ended = timeout(life, async {
+        tokio::select! {
+            ended = connection.as_mut() => return ended,
+            _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+        }
+        connection.await
+    });
+    match ended.await {
+        Ok(ended) => ended.map_err(io::Error::other),
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, format!("it was cut off after {life:?}"))),
+    }
 }
 
 fn router(service: Arc<Service>) -> Router {
     let enrolment = Router::new().route("/v1/enrol", post(enrol)).layer(DefaultBodyLimit::max(MAX_ENROL_BODY));
+    let captures = Router::new()
+        .route("/v1/devices/{device}/jobs/{job}/captures/{disk}/{what}", post(transfer::capture))
+        .layer(DefaultBodyLimit::disable());
     Router::new()
+        .route("/health", get(health))
         .route("/v1/devices/{device}/sequence", get(sequence))
         .route("/v1/devices/{device}/reports", post(reports))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .merge(enrolment)
+        .merge(captures)
+        .layer(axum::middleware::from_fn(in_time))
         .with_state(service)
 }
 
+/// No request takes longer, whoever sends it however slowly.
+async fn in_time(request: Request, next: Next) -> Response {
+    match timeout(REQUEST, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => {
+            tracing::warn!("a request was cut off after {REQUEST:?}");
+            (StatusCode::REQUEST_TIMEOUT, "too slow").into_response()
+        }
+    }
+}
+
+/// Whether `peer` may speak for a device: an unknown device and a foreign certificate give the same answer.
+pub(super) fn authorise(service: &Service, device: &str, peer: Option<Fingerprint>) -> Result<(), JobError> {
+    let peer = peer.ok_or(JobError::NoCertificate)?;
+    if let Some(certificate) = service.jobs.alone(device) {
+        return if certificate == Some(peer) { Ok(()) } else { Err(JobError::OtherDevice) };
+    }
+    let owner = service.devices.as_ref().map(|devices| devices.by_certificate(peer));
+    match owner {
+        Some(Ok(Some(owner))) if owner.as_str() == device => Ok(()),
+        Some(Err(error)) => {
+            tracing::error!(%error, "the device database cannot be asked");
+            Err(JobError::Broken)
+        }
+        _ => Err(JobError::OtherDevice),
+    }
+}
+
 /// A refusal as the agent sees it.
-struct Refusal(JobError);
+pub(super) struct Refusal(pub(super) JobError);
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
@@ -126,6 +202,9 @@ impl IntoResponse for Refusal {
             JobError::Gap { .. } => (StatusCode::CONFLICT, "reports are missing"),
             JobError::TooMany => (StatusCode::TOO_MANY_REQUESTS, "too many reports"),
             JobError::Name => (StatusCode::BAD_REQUEST, "that is no name"),
+            JobError::Gone => (StatusCode::GONE, "the job is not there any more"),
+            JobError::NotGranted => (StatusCode::FORBIDDEN, "the job does not allow it"),
+            JobError::Broken => (StatusCode::INTERNAL_SERVER_ERROR, "the controller is out of order"),
         };
         (status, text).into_response()
     }
@@ -138,7 +217,19 @@ impl From<JobError> for Refusal {
 }
 
 async fn enrol(State(service): State<Arc<Service>>, Json(request): Json<EnrolRequest>) -> Result<Response, Refusal> {
-    let device = service.jobs.redeem(&request.token)?;
+    let (device, stays) = match (service.jobs.redeem(&request.token), &service.devices) {
+        (Ok(device), _) => (device, false),
+        (Err(JobError::UnknownToken), Some(devices)) => match devices.redeem(&request.token) {
+            Ok(device) => (device.to_string(), true),
+            Err(DeviceError::ExpiredToken) => return Err(JobError::ExpiredToken.into()),
+            Err(DeviceError::UnknownToken) => return Err(JobError::UnknownToken.into()),
+            Err(error) => {
+                tracing::error!(%error, "the device database cannot be asked");
+                return Err(JobError::Broken.into());
+            }
+        },
+        (Err(error), _) => return Err(error.into()),
+    };
     let (certificate, fingerprint) = match service.authority.device_certificate(&device, &request.csr) {
         Ok(issued) => issued,
         Err(error) => {
@@ -146,17 +237,49 @@ async fn enrol(State(service): State<Arc<Service>>, Json(request): Json<EnrolReq
             return Ok((StatusCode::BAD_REQUEST, "the certificate request is not usable").into_response());
         }
     };
-    service.jobs.enrolled(&device, fingerprint, Report::Enrolled { facts: request.facts })?;
-    Ok(Json(EnrolAnswer { device, certificate }).into_response())
+    match (&service.devices, stays) {
+        (Some(devices), true) => {
+            if let Err(error) = devices.enrolled(&DeviceId::new(device.clone()), fingerprint, &request.facts) {
+                tracing::warn!(%error, device, "a machine is not the device that its token is for");
+                return Err(JobError::OtherDevice.into());
+            }
+            tracing::info!(device, "a device has enrolled");
+        }
+        _ => service.jobs.enrolled(&device, fingerprint, Report::Enrolled { facts: request.facts })?,
+    }
+    Ok(Json(EnrolAnswer { device, certificate, stays }).into_response())
 }
+
+/// How long a device waits for work in one request.
+const WAIT: Duration = Duration::from_secs(20);
+const LOOK: Duration = Duration::from_millis(200);
 
 async fn sequence(
     State(service): State<Arc<Service>>,
     Extension(peer): Extension<Peer>,
     Path(device): Path<String>,
 ) -> Result<Response, Refusal> {
-    let sequence = service.jobs.sequence(&device, peer.0)?;
-    Ok(([(header::CONTENT_TYPE, "application/xml")], sequence).into_response())
+    authorise(&service, &device, peer.0)?;
+    if service.jobs.alone(&device).is_some() {
+        let sequence = service.jobs.sequence(&device, peer.0)?;
+        return Ok(([(header::CONTENT_TYPE, "application/xml")], sequence).into_response());
+    }
+    if let Some(devices) = &service.devices
+        && let Err(error) = devices.touch(&DeviceId::new(device.clone()))
+    {
+        tracing::warn!(%error, device, "that it was heard of could not be recorded");
+    }
+    let until = tokio::time::Instant::now() + WAIT;
+    while tokio::time::Instant::now() < until {
+        if let Some((job, sequence)) = service.jobs.next(&device) {
+            let headers = [(header::CONTENT_TYPE.as_str(), "application/xml"), (JOB_HEADER, &job)];
+            return Ok((headers, sequence).into_response());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    // It may have been released meanwhile.
+    authorise(&service, &device, peer.0)?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 async fn reports(
@@ -165,8 +288,28 @@ async fn reports(
     Path(device): Path<String>,
     Json(batch): Json<ReportBatch>,
 ) -> Result<Json<Ack>, Refusal> {
-    let acknowledged = service.jobs.report(&device, peer.0, batch.entries)?;
+    let acknowledged = match batch.job {
+        None => service.jobs.report(&device, peer.0, batch.entries)?,
+        Some(job) => {
+            authorise(&service, &device, peer.0)?;
+            service.jobs.report_of(&device, &job, batch.entries)?
+        }
+    };
     Ok(Json(Ack { acknowledged }))
+}
+
+/// Says only whether all is well: whoever may know more asks the one who started it.
+async fn health(State(service): State<Arc<Service>>) -> Response {
+    let probe = service.clone();
+    let checks = tokio::task::spawn_blocking(move || probe.health.probe()).await.unwrap_or_default();
+    let well = !checks.is_empty() && checks.iter().all(|check| check.error.is_none());
+    for check in checks.iter().filter(|check| check.error.is_some()) {
+        tracing::warn!(what = check.what, error = check.error, "a probe has failed");
+    }
+    match well {
+        true => (StatusCode::OK, "well\n").into_response(),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "not well\n").into_response(),
+    }
 }
 
 /// Binds the listening socket.

@@ -11,6 +11,10 @@ pub fn leave_migrated(plan: &mut Plan, ledger: &Ledger) -> Diagnostics {
     let mut found = Diagnostics::new();
     let mut left: Vec<MachineName> = Vec::new();
     for machine in plan.machines.iter().filter(|machine| is_migrated(machine, ledger)) {
+        // What a machine in the agent had cannot be looked for here.
+        if machine.source.agent.is_some() {
+            continue;
+        }
         let Some(gone) = machine.source.disks.iter().find(|disk| !disk.path.value.exists()) else { continue };
         let name = &machine.name.value;
         let message = format!("`{}` is migrated and its source is gone: it stays as it is", name.0);

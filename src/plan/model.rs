@@ -174,6 +174,19 @@ pub struct Machine {
 pub struct Source {
     /// In plan order; the first is the boot disk.
     pub disks: Vec<SourceDisk>,
+    /// The machine that has them, if the agent reads them there.
+    pub agent: Option<AgentSource>,
+}
+
+/// A machine that boots into the agent: what finds it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AgentSource {
+    /// A network adapter of it.
+    pub mac: Option<String>,
+    /// Its firmware's UUID.
+    pub uuid: Option<String>,
+    /// Its firmware's serial number.
+    pub serial: Option<String>,
 }
 
 /// A source disk: a disk file or a block device; opened read-only, always.
@@ -181,10 +194,21 @@ pub struct Source {
 pub struct SourceDisk {
     /// Which one.
     pub index: DiskIndex,
-    /// Absolute path.
+    /// Absolute path; of a disk that the agent reads, `agent:MACHINE/diskN`.
     pub path: Spanned<Utf8PathBuf>,
     /// Declared format; `None` lets the file's own signature decide.
     pub format: Option<DiskFormat>,
+    /// What the agent knows it by, if the agent reads it.
+    pub in_agent: Option<AgentDisk>,
+}
+
+/// A disk of a machine in the agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentDisk {
+    /// Its serial number; without one it is the only disk of its size.
+    pub serial: Option<String>,
+    /// Its size.
+    pub size: ByteCount,
 }
 
 /// Declared facts, for what a disk cannot tell.

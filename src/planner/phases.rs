@@ -7,8 +7,8 @@ use crate::address::Address;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::inventory::{DiskFacts, ResolvedMachine, ResolvedPlan};
 use crate::plan::{
-    Allocation, Capture, CaptureRead, Compression, Convert, DiskFormat, Encryption, EndState, HostName, Machine,
-    OnReadError, SecretRef,
+    AgentSource, Allocation, Capture, CaptureRead, Compression, Convert, DiskFormat, Encryption, EndState, HostName,
+    Machine, OnReadError, SecretRef,
 };
 use crate::provider::{Catalog, Provider, artifact_path, file_stem, host_folder};
 
@@ -176,13 +176,24 @@ impl<'a> Builder<'a> {
         self.first.push(self.tasks.len());
         let (task, sides) = make.validate();
         let validate = self.push(task, sides, Some(index));
+        let ready = match &machine.source.agent {
+            Some(source) => {
+                let (task, sides) = make.boot_source(source, &validate);
+                self.push(task, sides, Some(index))
+            }
+            None => validate.clone(),
+        };
         let mut captures = Vec::new();
         for disk in &facts.disks {
-            let (task, sides) = make.capture(disk, &validate);
+            let (task, sides) = make.capture(disk, &ready);
             captures.push(self.push(task, sides, Some(index)));
         }
         let (task, sides) = make.seal(&captures);
         let sealed = self.push(task, sides, Some(index));
+        let released = machine.source.agent.as_ref().map(|_| {
+            let (task, sides) = make.release_source(&sealed);
+            self.push(task, sides, Some(index))
+        });
         let (task, sides) = make.create(&validate);
         let created = self.push(task, sides, Some(index));
         let mut deployed = Vec::new();
@@ -195,7 +206,7 @@ impl<'a> Builder<'a> {
             deployed = vec![self.push(task, sides, Some(index))];
         }
         let extra = agent.filter(|_| machine.post_deploy.action == EndState::Agent);
-        let (task, sides) = make.post_deploy(&deployed, extra);
+        let (task, sides) = make.post_deploy(&deployed, extra.into_iter().chain(released).collect());
         self.last.push(self.tasks.len());
         self.push(task, sides, Some(index));
         let (task, sides) = make.cleanup();
@@ -295,6 +306,33 @@ impl Make<'_> {
         }
         let script = task.command.script.clone();
         (task, Sides { digests: vec![("script", script), self.common()], ..Sides::default() })
+    }
+
+    /// The source machine comes into the agent.
+    fn boot_source(&self, source: &AgentSource, validate: &Address) -> (Task, Sides) {
+        let named = [("MAC", &source.mac), ("UUID", &source.uuid), ("serial number", &source.serial)];
+        let named = named.into_iter().filter_map(|(what, value)| Some((what, value.as_ref()?)));
+        let finds: Vec<String> = named.clone().map(|(what, value)| format!("{what} {value}")).collect();
+        let what = format!("have the machine with {} boot into the agent, and wait for it", finds.join(", "));
+        let mut task = self.task("boot", Phase::Capture, what, "capture", Some("boot".into()));
+        task.key = named.map(|(what, value)| (what.to_owned(), value.clone())).collect();
+        task.key.insert("template".into(), self.template("capture"));
+        task.reversal = Reversal::Undo;
+        task.limits = TaskLimits { retries: 2, ..TaskLimits::default() };
+        task.depends_on = vec![validate.clone()];
+        (task, Sides::default())
+    }
+
+    /// The source machine goes off; nobody needs it any more.
+    fn release_source(&self, sealed: &Address) -> (Task, Sides) {
+        let what = "switch the source machine off and release it".to_owned();
+        let mut task = self.task("release", Phase::Capture, what, "capture", Some("release".into()));
+        task.key.insert("template".into(), self.template("capture"));
+        let why = "the source is only off; switch it on to have it back";
+        task.reversal = Reversal::KeepsResult { why: why.into() };
+        task.limits = limits(30, None, 2);
+        task.depends_on = vec![sealed.clone()];
+        (task, Sides { upstream: vec![("images", vec![sealed.clone()])], ..Sides::default() })
     }
 
     fn capture(&self, disk: &DiskFacts, validate: &Address) -> (Task, Sides) {
@@ -424,7 +462,7 @@ impl Make<'_> {
         (task, Sides { digests, upstream: vec![("disks", deployed.to_vec())], ..Sides::default() })
     }
 
-    fn post_deploy(&self, deployed: &[Address], agent: Option<Address>) -> (Task, Sides) {
+    fn post_deploy(&self, deployed: &[Address], also: Vec<Address>) -> (Task, Sides) {
         let post = &self.machine.post_deploy;
         let network = &self.machine.target.network.value;
         let wait = post.wait_for.as_ref().filter(|_| post.action == EndState::Start);
@@ -443,7 +481,7 @@ impl Make<'_> {
         };
         task.limits = TaskLimits { timeout: Some(post.timeout + Duration::from_secs(900)), ..TaskLimits::default() };
         task.budgets = vec![self.host_budget()];
-        task.depends_on = deployed.iter().cloned().chain(agent).collect();
+        task.depends_on = deployed.iter().cloned().chain(also).collect();
         let digests = vec![("script", task.command.script.clone())];
         (task, Sides { digests, upstream: vec![("disks", deployed.to_vec())], ..Sides::default() })
     }

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use crate::guest::windows::{Device, ServiceRule, TargetTables};
 use crate::inventory::{ResolvedMachine, ResolvedPlan};
 use crate::plan::{
-    Allocation, Budget, CaptureRead, Compression, Convert, DiskFormat, Encryption, EndState, Firmware, Host, Machine,
-    Nic, OnReadError, SecretRef,
+    AgentSource, Allocation, Budget, CaptureRead, Compression, Convert, DiskFormat, Encryption, EndState, Firmware,
+    Host, Machine, Nic, OnReadError, SecretRef,
 };
 use crate::provider::{ArtifactSpec, Provider, ServiceMode, ToolSpec, file_stem};
 
@@ -25,6 +25,7 @@ struct MachineValues<'a> {
     nics: Vec<NicValues<'a>>,
     inventory_nics: Vec<NicValues<'a>>,
     disks: Vec<DiskValues<'a>>,
+    agent: AgentValues<'a>,
     capture: CaptureValues,
     deploy: DeployValues,
     guest: GuestValues<'a>,
@@ -82,6 +83,16 @@ struct SourceValues<'a> {
     path: &'a str,
     format: DiskFormat,
     identity: &'a str,
+    serial: &'a str,
+}
+
+/// The machine that boots into the agent; nothing is used of it otherwise.
+#[derive(Serialize)]
+struct AgentValues<'a> {
+    used: bool,
+    mac: &'a str,
+    uuid: &'a str,
+    serial: &'a str,
 }
 
 #[derive(Serialize)]
@@ -195,6 +206,7 @@ pub fn machine_values(plan: &ResolvedPlan, machine: &Machine, facts: &ResolvedMa
         network: side.provider.network(&side.settings, &machine.target.network.value).unwrap_or(null),
         nics: boot_nic_last(&facts.nics),
         inventory_nics: facts.nics.iter().enumerate().map(nic_values).collect(),
+        agent: agent_values(machine),
         capture: CaptureValues {
             compression: machine.capture.compression,
             whole: machine.capture.read == CaptureRead::Whole,
@@ -230,7 +242,10 @@ pub fn machine_values(plan: &ResolvedPlan, machine: &Machine, facts: &ResolvedMa
         files: files(&machine.name.value.0, &manifest.artifacts.machine),
         items: ItemValues {
             validate: join("tools", &ids, ""),
-            capture: join("", &ids, "seal"),
+            capture: match machine.source.agent {
+                Some(_) => join("boot", &ids, "seal release"),
+                None => join("", &ids, "seal"),
+            },
             create_vm: join("folder", &ids, "description"),
             deploy_vm: join("", &ids, if converted { "guest" } else { "" }),
             cleanup_vm: "stop vm captures".to_owned(),
@@ -250,7 +265,7 @@ pub fn host_values(plan: &ResolvedPlan, side: &HostSide<'_>) -> Value {
     })
 }
 
-fn disk_values<'a>(machine: &Machine, disk: &'a crate::inventory::DiskFacts, side: &HostSide<'_>) -> DiskValues<'a> {
+fn disk_values<'a>(machine: &'a Machine, disk: &'a crate::inventory::DiskFacts, side: &HostSide<'_>) -> DiskValues<'a> {
     let format = machine.target.disk_format;
     DiskValues {
         id: disk.index.to_string(),
@@ -258,7 +273,30 @@ fn disk_values<'a>(machine: &Machine, disk: &'a crate::inventory::DiskFacts, sid
         format,
         size: disk.size.0,
         device: format!("{}{}", side.provider.manifest.constants.disk_device, letters(disk.index.0)),
-        source: SourceValues { path: disk.path.as_str(), format: disk.format, identity: &disk.identity },
+        source: SourceValues {
+            path: disk.path.as_str(),
+            format: disk.format,
+            identity: &disk.identity,
+            serial: serial(machine, disk),
+        },
+    }
+}
+
+/// What the agent knows the disk by; empty if it reads none, or if the size has to do.
+fn serial<'a>(machine: &'a Machine, disk: &crate::inventory::DiskFacts) -> &'a str {
+    let declared = machine.source.disks.iter().find(|declared| declared.index == disk.index);
+    declared.and_then(|declared| declared.in_agent.as_ref()?.serial.as_deref()).unwrap_or_default()
+}
+
+fn agent_values(machine: &Machine) -> AgentValues<'_> {
+    let text = |value: fn(&AgentSource) -> &Option<String>| {
+        machine.source.agent.as_ref().and_then(|agent| value(agent).as_deref()).unwrap_or_default()
+    };
+    AgentValues {
+        used: machine.source.agent.is_some(),
+        mac: text(|agent| &agent.mac),
+        uuid: text(|agent| &agent.uuid),
+        serial: text(|agent| &agent.serial),
     }
 }
 

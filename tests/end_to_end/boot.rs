@@ -7,7 +7,7 @@ const NIC: &str =
     "inventory: { memory: 512MiB, cpus: 1, firmware: bios, nics: [{ mac: \"52:54:00:aa:bb:01\", name: ens3 }] }";
 
 /// Stops the VM when the test ends, however it ends.
-struct Running<'a>(&'a Migration);
+pub struct Running<'a>(pub &'a Migration);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
@@ -19,7 +19,7 @@ impl Drop for Running<'_> {
 }
 
 /// The last line of the VM's console that begins with `marker`.
-fn marker(migration: &Migration, marker: &str) -> Option<String> {
+pub fn marker(migration: &Migration, marker: &str) -> Option<String> {
     let console = std::fs::read(migration.site.join("vms/web01/console.log")).expect("the console is logged");
     let text = String::from_utf8_lossy(&console).into_owned();
     text.lines().rev().find_map(|line| line.find(marker).map(|at| line[at..].trim().to_owned()))

@@ -9,4 +9,5 @@ mod fixture;
 mod resume;
 mod rollback;
 
-pub use fixture::Migration;
+pub use boot::{Running, marker};
+pub use fixture::{Migration, run};

@@ -43,7 +43,7 @@ impl Site {
     }
 
     fn job(&self, machine: &str, sequence: &str, token_seconds: u64) -> Job {
-        let job = LocalJob { machine: machine.to_owned(), sequence: sequence.to_owned(), token_seconds };
+        let job = LocalJob::alone(machine, sequence, token_seconds);
         let (client, answer) = LocalClient::create(&self.controller.socket(), &job).unwrap();
         let LocalAnswer::Order { device, port, ca, token } = answer else { panic!("{answer:?}") };
         let ca = Fingerprint::parse(&ca).unwrap();
@@ -184,7 +184,7 @@ fn only_the_owner_can_make_jobs() {
     let mode = |path: PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(site.controller.socket()), 0o600);
     assert_eq!(mode(site.controller.folder().to_owned()), 0o700);
-    let job = LocalJob { machine: "../etc".into(), sequence: SEQUENCE.into(), token_seconds: 60 };
+    let job = LocalJob::alone("../etc", SEQUENCE, 60);
     let error = LocalClient::create(&site.controller.socket(), &job).err().expect("a bad name is refused");
     assert!(error.to_string().contains("name"), "{error}");
 }

@@ -4,3 +4,4 @@ mod agent;
 mod controller;
 mod matrix;
 mod overlay;
+mod registered;

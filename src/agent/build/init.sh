@@ -35,6 +35,9 @@ code=$?
 sync
 if [ $code -eq 0 ]; then
     say "done, power off"
+elif [ $code -eq 76 ]; then
+    say "released, restart"
+    busybox reboot -f
 else
     say "FAILED (exit $code), see the last error above; power off"
 fi

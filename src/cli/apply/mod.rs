@@ -101,7 +101,14 @@ fn execute(
     on_start: OnStart,
     accepted_edits: BTreeMap<String, String>,
 ) -> Result<Exit, Failure> {
-    let controller = Embedded::start(&EmbeddedOptions::loopback(root.join(".replant")))?;
+    // A service that runs for this root knows its devices' agents; without one, ours lives as long as the run.
+    let service = std::path::absolute(super::serve::socket_of(root))?;
+    let served = std::os::unix::net::UnixStream::connect(&service).is_ok();
+    let own = match served {
+        true => None,
+        false => Some(Embedded::start(&EmbeddedOptions::loopback(root.join(".replant")))?),
+    };
+    let socket = own.as_ref().map_or(service, Embedded::socket);
     let mut options = ApplyOptions::new(root.to_owned(), Utf8PathBuf::new(), manifest);
     options.on_start = on_start;
     options.injections.clone_from(&args.inject);
@@ -110,9 +117,9 @@ fn execute(
     options.display = terminal::display(global);
     options.command = std::env::args().collect::<Vec<_>>().join(" ");
     options.accepted_edits = accepted_edits;
-    options.env = vec![(CONTROLLER_SOCKET.to_owned(), controller.socket().display().to_string())];
+    options.env = vec![(CONTROLLER_SOCKET.to_owned(), socket.display().to_string())];
     let report = crate::execute::apply(options).map_err(as_failure)?;
-    drop(controller);
+    drop(own);
     if !global.json {
         report::show(&report);
     }

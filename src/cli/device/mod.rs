@@ -3,6 +3,7 @@
 mod change;
 mod list;
 mod show;
+mod work;
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::status::state_root;
 use super::{Exit, Failure, Global};
 use crate::controller::devices::Devices;
 use crate::hardware::{MacAddress, SmbiosUuid};
-use crate::units::parse_duration;
+use crate::units::{ByteCount, ByteRate, parse_duration};
 
 /// The arguments of `replant device`.
 #[derive(Debug, clap::Args)]
@@ -39,6 +40,14 @@ enum DeviceVerb {
     Revoke(DeviceArg),
     /// Have a device boot into the agent the next time it asks the network
     BootAgent(BootAgentArgs),
+    /// Register a machine unless it is, have it boot into the agent, and wait for it
+    BootSource(BootSourceArgs),
+    /// Wait until a device's agent has enrolled and asks for work
+    Wait(WaitArgs),
+    /// Have a device's agent capture one of its disks into a store, through the controller
+    Capture(CaptureArgs),
+    /// Have a device's agent switch its machine off, then release it
+    ShutDown(WaitArgs),
     /// Remove a device: it is a stranger from now on
     Forget(DeviceArg),
 }
@@ -82,6 +91,89 @@ struct BootAgentArgs {
     life: Duration,
 }
 
+#[derive(Debug, clap::Args)]
+struct WaitArgs {
+    /// Its id (or how that begins), name, MAC address, UUID or serial number
+    #[arg(value_name = "DEVICE")]
+    device: String,
+    /// How long it may be silent
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = parse_duration)]
+    timeout: Duration,
+    /// Only look: 0 if it is so, 10 if not
+    #[arg(long)]
+    check: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct BootSourceArgs {
+    /// The name that it has or gets
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// A network adapter of it; may be repeated
+    #[arg(long, value_name = "MAC")]
+    mac: Vec<MacAddress>,
+    /// What its firmware says it is
+    #[arg(long, value_name = "UUID")]
+    uuid: Option<SmbiosUuid>,
+    /// Its serial number
+    #[arg(long, value_name = "TEXT")]
+    serial: Option<String>,
+    /// How long to wait for it
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration)]
+    timeout: Duration,
+    /// Only look: 0 if it is in the agent, 10 if not
+    #[arg(long, conflicts_with = "undo")]
+    check: bool,
+    /// Release it: it boots its own disk again
+    #[arg(long)]
+    undo: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct CaptureArgs {
+    /// Its id (or how that begins), name, MAC address, UUID or serial number
+    #[arg(value_name = "DEVICE")]
+    device: String,
+    /// The machine's name in the store
+    #[arg(long, value_name = "NAME")]
+    machine: String,
+    /// The disk's name in the store, such as disk0
+    #[arg(long, value_name = "NAME")]
+    disk: String,
+    /// The image store's folder
+    #[arg(long, value_name = "FOLDER", default_value = "store")]
+    store: std::path::PathBuf,
+    /// Where the store's key is: env:NAME, file:PATH or command:CMD
+    #[arg(long, value_name = "REFERENCE", env = "REPLANT_STORE_KEY")]
+    key: Option<String>,
+    /// What the image's source is recorded as
+    #[arg(long, value_name = "LINE")]
+    identity: String,
+    /// The disk's size
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    size: ByteCount,
+    /// The disk's serial number
+    #[arg(long, value_name = "TEXT")]
+    serial: Option<String>,
+    /// Chunks are not compressed
+    #[arg(long)]
+    no_compression: bool,
+    /// Read at most so much, such as 200MBps
+    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
+    limit: Option<ByteRate>,
+    /// How long the agent may be silent
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = parse_duration)]
+    timeout: Duration,
+}
+
+fn parse_size(text: &str) -> Result<ByteCount, String> {
+    ByteCount::parse(text).map_err(|error| error.to_string())
+}
+
+fn parse_rate(text: &str) -> Result<ByteRate, String> {
+    ByteRate::parse(text).map_err(|error| error.to_string())
+}
+
 /// Runs the verb.
 pub fn run(args: &DeviceArgs, global: &Global) -> Result<Exit, Failure> {
     let root = state_root(args.root.as_deref())?;
@@ -93,6 +185,10 @@ pub fn run(args: &DeviceArgs, global: &Global) -> Result<Exit, Failure> {
         DeviceVerb::Release(args) => change::release(&devices, &args.device, global),
         DeviceVerb::Revoke(args) => change::revoke(&devices, &args.device, global),
         DeviceVerb::BootAgent(args) => change::boot_agent(&devices, &root, args, global),
+        DeviceVerb::BootSource(args) => work::boot_source(&devices, args, global),
+        DeviceVerb::Wait(args) => work::wait(&devices, args, global),
+        DeviceVerb::Capture(args) => work::capture(&devices, &root, args, global),
+        DeviceVerb::ShutDown(args) => work::shut_down(&devices, &root, args, global),
         DeviceVerb::Forget(args) => change::forget(&devices, &args.device, global),
     }
 }

@@ -5,8 +5,8 @@ use std::os::unix::fs::MetadataExt as _;
 
 use super::disk::probe_disk;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
-use crate::inventory::MachineFacts;
-use crate::plan::{Plan, SourceDisk};
+use crate::inventory::{DiskFacts, DiskKind, MachineFacts};
+use crate::plan::{AgentDisk, DiskFormat, Plan, SourceDisk};
 
 /// Looks at all source disks; facts stand at the same index as `plan.machines`.
 pub fn observe(plan: &Plan) -> Result<Vec<MachineFacts>, Diagnostics> {
@@ -16,6 +16,10 @@ pub fn observe(plan: &Plan) -> Result<Vec<MachineFacts>, Diagnostics> {
     for machine in &plan.machines {
         let mut disks = Vec::with_capacity(machine.source.disks.len());
         for disk in &machine.source.disks {
+            if let Some(declared) = &disk.in_agent {
+                disks.push(in_agent(disk, declared));
+                continue;
+            }
             match probe_disk(&disk.path.value, disk.index, disk.format) {
                 Err(error) => found.push(
                     Diagnostic::error("source.refused", error.to_string())
@@ -35,6 +39,25 @@ pub fn observe(plan: &Plan) -> Result<Vec<MachineFacts>, Diagnostics> {
     match found.is_empty() {
         true => Ok(facts),
         false => Err(found.finish()),
+    }
+}
+
+/// What is declared of a disk that only the agent sees; the capture proves it.
+fn in_agent(disk: &SourceDisk, declared: &AgentDisk) -> DiskFacts {
+    let size = declared.size;
+    let identity = match &declared.serial {
+        Some(serial) => format!("agent serial={} size={}", serial.replace(char::is_whitespace, "_"), size.0),
+        None => format!("agent size={}", size.0),
+    };
+    DiskFacts {
+        index: disk.index,
+        path: disk.path.value.clone(),
+        format: DiskFormat::Raw,
+        kind: DiskKind::Block,
+        size,
+        allocated: size,
+        identity,
+        boots: None,
     }
 }
 

@@ -152,7 +152,25 @@ static SOURCE: Object = Object {
     name: "source",
     what: "`source`",
     doc: "Where the machine's disks are read.",
-    keys: &[required("disks", List(&Obj(&DISK), 1), "The disks; the first is the boot disk.")],
+    keys: &[
+        required("disks", List(&Obj(&DISK), 1), "The disks; the first is the boot disk."),
+        key(
+            "agent",
+            Obj(&AGENT_SOURCE),
+            "The disks are read by the agent, which this machine boots into; `replant serve` has to run.",
+        ),
+    ],
+};
+
+static AGENT_SOURCE: Object = Object {
+    name: "agent-source",
+    what: "`agent`",
+    doc: "A machine that boots into the agent; at least one of these finds it.",
+    keys: &[
+        key("mac", Text(&MAC), "A network adapter of it."),
+        key("uuid", Text(&NONEMPTY), "The UUID that its firmware has (SMBIOS)."),
+        key("serial", Text(&NONEMPTY), "The serial number that its firmware has (SMBIOS)."),
+    ],
 };
 
 static DISK: Object = Object {
@@ -160,8 +178,14 @@ static DISK: Object = Object {
     what: "a source disk",
     doc: "A disk file or a block device.",
     keys: &[
-        required("path", Text(&PATH), "The disk file or block device, relative to the first plan file."),
+        required(
+            "path",
+            Text(&PATH),
+            "The disk file or block device, relative to the first plan file. Of a machine in the agent: \
+             `serial:NUMBER`, or `any` for the only disk of its size.",
+        ),
         key("format", FORMAT, "Its format; left out, the file's own signature decides."),
+        key("size", Amount(A::Size(512, 1024 * TIB)), "Its size; needed of a machine in the agent."),
     ],
 };
 

@@ -9,14 +9,13 @@ use camino::Utf8Path;
 use super::access::{At, Layers};
 use super::store::{absolute, secret};
 use super::unique::check_macs;
-use super::{boot, budgets, capacity};
+use super::{agent, boot, budgets, capacity};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, Spanned, closest};
 use crate::guest::linux::network::AddressMap;
 use crate::plan::document::shortened;
 use crate::plan::model::{
-    Allocation, Budget, Capture, CaptureRead, Compression, Convert, DiskFormat, DiskIndex, EndState, Guest, Host,
-    HostName, Inventory, Machine, MachineName, Nic, OnFailure, OnReadError, PostDeploy, Role, SecretRef, Source,
-    SourceDisk, Target, Workload,
+    Allocation, Budget, Capture, CaptureRead, Compression, Convert, DiskFormat, EndState, Guest, Host, HostName,
+    Inventory, Machine, MachineName, Nic, OnFailure, OnReadError, PostDeploy, Role, SecretRef, Target, Workload,
 };
 use crate::vm::Probe;
 
@@ -115,7 +114,7 @@ fn machine(at: At<'_>, context: &Context<'_>, found: &mut Diagnostics) -> Option
     let capture = Layers::new(at.get("capture"), &defaults.capture);
     let guest = Layers::new(at.get("guest"), &defaults.guest);
     Some(Machine {
-        source: Source { disks: disks(at, context.folder) },
+        source: agent::source(at, context.folder, &name.value, found),
         inventory: inventory(at, context.folder),
         workload: Workload {
             role: workload.get("role").and_then(At::choice).unwrap_or(Role::Production),
@@ -201,16 +200,6 @@ fn owned(at: Option<At<'_>>) -> Option<String> {
 
 fn vm_name(machine: At<'_>) -> Option<At<'_>> {
     machine.get("target")?.get("vm_name")
-}
-
-fn disks(machine: At<'_>, folder: &Utf8Path) -> Vec<SourceDisk> {
-    let disks = machine.get("source").and_then(|source| source.get("disks"));
-    let paths = disks.into_iter().flat_map(At::items).enumerate().filter_map(|(index, disk)| {
-        let path = disk.get("path")?.spanned(|path| Some(absolute(folder, path.text()?)))?;
-        let index = DiskIndex(u16::try_from(index).unwrap_or(u16::MAX));
-        Some(SourceDisk { index, path, format: disk.get("format").and_then(At::choice) })
-    });
-    paths.collect()
 }
 
 fn inventory(machine: At<'_>, folder: &Utf8Path) -> Inventory {

@@ -2,6 +2,7 @@
 //! that one value alone cannot show.
 
 mod access;
+mod agent;
 mod boot;
 mod budgets;
 mod capacity;

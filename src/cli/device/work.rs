@@ -1,0 +1,236 @@
+//! The verbs that have a device do something: they wait for it, and for what it reports.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use camino::Utf8Path;
+
+use super::super::serve::socket_of;
+use super::super::{Exit, Failure, Global};
+use super::{BootSourceArgs, CaptureArgs, WaitArgs};
+use crate::controller::devices::{BootAnswer, Device, DeviceState, Devices, NewDevice};
+use crate::controller::{
+    CONTROLLER_SOCKET, CaptureGrant, CapturedImage, LocalAnswer, LocalClient, LocalError, LocalJob, Report,
+};
+use crate::image::{Cipher, Store, StoreKey, StoreSettings};
+use crate::progress::EventClient;
+use crate::sequence::{Node, Parameter, Sequence, Step, write};
+
+/// A device that was heard of so lately is there: its agent asks every twenty seconds.
+const THERE: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The controller that jobs are given to: the one of the run, else the service.
+fn controller(root: &Utf8Path) -> PathBuf {
+    let named = std::env::var_os(CONTROLLER_SOCKET).filter(|path| !path.is_empty());
+    named.map_or_else(|| socket_of(root), PathBuf::from)
+}
+
+fn is_there(device: &Device) -> bool {
+    let lately = jiff::Timestamp::now().as_millisecond() - THERE.as_millis() as i64;
+    matches!(device.state, DeviceState::Enrolled | DeviceState::Working)
+        && device.certificate.is_some()
+        && device.last_seen.is_some_and(|seen| seen >= lately)
+}
+
+/// Waits until a device's agent has enrolled and asks for work.
+pub(super) fn wait(devices: &Devices, args: &WaitArgs, global: &Global) -> Result<Exit, Failure> {
+    let begun = Instant::now();
+    let events = EventClient::from_environment();
+    let mut said = false;
+    loop {
+        let device = devices.named(&args.device)?;
+        if is_there(&device) {
+            if !global.json {
+                println!("{} is in the agent", device.label());
+            }
+            return Ok(Exit::Done);
+        }
+        if args.check {
+            return Ok(Exit::Absent);
+        }
+        if begun.elapsed() >= args.timeout {
+            let message = format!("{} has not come into the agent within {:?}", device.label(), args.timeout);
+            return Err(Failure::with(Exit::TryAgain, message));
+        }
+        if !std::mem::replace(&mut said, true) {
+            let line = format!("waiting for {} to boot into the agent: switch it on, or restart it", device.label());
+            events.note(line.clone());
+            if !global.json {
+                println!("{line}");
+            }
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// Registers a machine unless it is, has it boot into the agent, and waits for it.
+pub(super) fn boot_source(devices: &Devices, args: &BootSourceArgs, global: &Global) -> Result<Exit, Failure> {
+    let known = devices.list()?.into_iter().find(|device| device.name.as_deref() == Some(args.name.as_str()));
+    let device = match (known, args.undo || args.check) {
+        (Some(device), _) => device,
+        (None, true) => return Ok(if args.undo { Exit::Done } else { Exit::Absent }),
+        (None, false) => devices.add(&NewDevice {
+            name: Some(args.name.clone()),
+            uuid: args.uuid,
+            serial: args.serial.clone(),
+            macs: args.mac.clone(),
+        })?,
+    };
+    if args.undo {
+        devices.release(&device.id)?;
+        return Ok(Exit::Done);
+    }
+    if !args.check && !is_there(&device) {
+        devices.set_boot(&device.id, BootAnswer::Agent, false)?;
+    }
+    wait(devices, &WaitArgs { device: args.name.clone(), timeout: args.timeout, check: args.check }, global)
+}
+
+fn step(id: &str, command: &str, description: &str, parameters: &[(&str, String)]) -> Node {
+    let mut step = Step::new(id, command);
+    step.description = description.to_owned();
+    let parameter = |(name, value): &(&str, String)| Parameter { name: (*name).to_owned(), value: value.clone() };
+    step.parameters = parameters.iter().map(parameter).collect();
+    Node::Step(step)
+}
+
+/// Has a device's agent capture one of its disks.
+pub(super) fn capture(
+    devices: &Devices,
+    root: &Utf8Path,
+    args: &CaptureArgs,
+    global: &Global,
+) -> Result<Exit, Failure> {
+    let device = devices.named(&args.device)?;
+    let key = args.key.as_deref().filter(|reference| !reference.is_empty());
+    if !Store::exists(&args.store) {
+        let key = key.map(StoreKey::resolve).transpose()?;
+        let cipher = if key.is_some() { Cipher::Aes256Gcm } else { Cipher::None };
+        Store::create(&args.store, StoreSettings::new(cipher), key.as_ref())?;
+    }
+    let mut parameters = vec![("disk", args.disk.clone()), ("size", args.size.0.to_string())];
+    parameters.extend(args.serial.clone().map(|serial| ("serial", serial)));
+    let sequence = Sequence {
+        id: format!("{}_capture-{}", args.machine, args.disk),
+        description: "Hands a disk over to the store".to_owned(),
+        nodes: vec![
+            step("protect", "disk.protect", "Nobody writes a disk of this machine any more", &[]),
+            step("capture", "disk.capture", &format!("Capture {}", args.disk), &parameters),
+        ],
+    };
+    let grant = CaptureGrant {
+        machine: args.machine.clone(),
+        disk: args.disk.clone(),
+        store: std::path::absolute(&args.store)?,
+        key: key.map(str::to_owned),
+        identity: args.identity.clone(),
+        size: args.size.0,
+        serial: args.serial.clone(),
+        compress: !args.no_compression,
+        limit: args.limit.map(|limit| limit.0),
+    };
+    let job = LocalJob {
+        device: Some(device.id.to_string()),
+        captures: vec![grant],
+        ..LocalJob::alone(&args.machine, write(&sequence), 0)
+    };
+    let events = EventClient::from_environment();
+    let image = follow(&controller(root), &job, &device, args.timeout, &events, global)?;
+    let Some(image) = image else {
+        return Err(Failure::with(Exit::Error, "the agent has ended without an image"));
+    };
+    for (name, value) in [("image", image.id.clone()), ("digest", image.digest.clone())] {
+        events.output(name, value);
+    }
+    events.output("bytes_received", image.received);
+    events.output("bytes_repeated", image.repeated);
+    events.output("bytes_stored", image.stored);
+    events.output("bytes_resumed", image.resumed);
+    match global.json {
+        true => println!("{}", serde_json::to_string(&image)?),
+        false => println!(
+            "captured {}/{} as image {}: {} bytes travelled ({} of them in vain), {} stored, the first {} were done before\n{}",
+            args.machine,
+            args.disk,
+            image.id,
+            image.received,
+            image.repeated,
+            image.stored,
+            image.resumed,
+            image.digest
+        ),
+    }
+    Ok(Exit::Done)
+}
+
+/// Gives a job to a device and follows it to its end.
+fn follow(
+    socket: &std::path::Path,
+    job: &LocalJob,
+    device: &Device,
+    timeout: Duration,
+    events: &EventClient,
+    global: &Global,
+) -> Result<Option<CapturedImage>, Failure> {
+    let again = |error: LocalError| match error {
+        LocalError::Gone | LocalError::Socket { .. } => Failure::with(Exit::TryAgain, error),
+        other => Failure::from(other),
+    };
+    let (mut client, _) = LocalClient::create(socket, job).map_err(again)?;
+    let mut last = Instant::now();
+    let mut made = None;
+    loop {
+        let Some(answer) = client.next(LOOK).map_err(again)? else {
+            if last.elapsed() >= timeout {
+                let message = format!("{} has said nothing for {timeout:?}", device.label());
+                return Err(Failure::with(Exit::TryAgain, message));
+            }
+            continue;
+        };
+        last = Instant::now();
+        let LocalAnswer::Report { report } = answer else { continue };
+        let line = match report {
+            Report::Captured { done, total, image, .. } => {
+                events.progress(done, Some(total), "bytes");
+                made = image.or(made);
+                continue;
+            }
+            Report::Result { ok: true, .. } => return Ok(made),
+            Report::Result { message, .. } => return Err(Failure::with(Exit::Error, message)),
+            Report::Begin { what, .. } => what,
+            Report::End { message, .. } if message.is_empty() => continue,
+            Report::End { step, outcome, message } => format!("{step}: {outcome}: {message}"),
+            Report::Note { text } => text,
+            Report::Enrolled { .. } | Report::Edit(_) => continue,
+        };
+        events.note(line.clone());
+        if !global.json {
+            println!("{line}");
+        }
+    }
+}
+
+/// Has a device's agent switch its machine off, then releases it.
+pub(super) fn shut_down(devices: &Devices, root: &Utf8Path, args: &WaitArgs, global: &Global) -> Result<Exit, Failure> {
+    let device = devices.named(&args.device)?;
+    let released = device.state == DeviceState::Released;
+    match (released, args.check) {
+        (true, _) => return Ok(Exit::Done),
+        (false, true) => return Ok(Exit::Absent),
+        (false, false) => {}
+    }
+    let sequence = Sequence {
+        id: format!("{}_shutdown", device.label()),
+        description: "The source stays off from here on".to_owned(),
+        nodes: vec![step("shutdown", "shutdown", "Switch off", &[])],
+    };
+    let job = LocalJob { device: Some(device.id.to_string()), ..LocalJob::alone(device.label(), write(&sequence), 0) };
+    let events = EventClient::from_environment();
+    follow(&controller(root), &job, &device, args.timeout, &events, global)?;
+    devices.release(&device.id)?;
+    if !global.json {
+        println!("{} is switched off and released", device.label());
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,121 @@
+//! The route of captures: who asks is proven before a byte of the body is read, and few bodies are in memory at once.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Path, Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use http_body_util::{BodyExt, Limited};
+use tokio::sync::Semaphore;
+
+use crate::image::remote::MAX_BATCH;
+
+use super::captures::{CaptureError, CaptureSlot};
+use super::devices::{DeviceId, DeviceState};
+use super::jobs::JobError;
+use super::peer::Peer;
+use super::protocol::{CaptureOpen, CapturedImage, Report};
+use super::server::{Refusal, Service, authorise};
+
+/// Batches in memory at once: whoever comes later waits, and so does its disk.
+static ROOM: Semaphore = Semaphore::const_new(8);
+/// Largest body besides a batch.
+const MAX_WORDS: usize = 64 << 10;
+
+/// `POST .../captures/DISK/open|batch|finish`.
+pub(super) async fn capture(
+    State(service): State<Arc<Service>>,
+    Extension(peer): Extension<Peer>,
+    Path((device, job, disk, what)): Path<(String, String, String, String)>,
+    request: Request,
+) -> Result<Response, Refusal> {
+    authorise(&service, &device, peer.0)?;
+    let slot = service.jobs.capture(&device, &job, &disk)?;
+    match what.as_str() {
+        "open" => {
+            let Ok(body) = read(request, MAX_WORDS).await else { return Ok(too_large()) };
+            let Ok(found) = serde_json::from_slice::<CaptureOpen>(&body) else {
+                return Ok((StatusCode::BAD_REQUEST, "that opens nothing").into_response());
+            };
+            let (name, begun) = (device.clone(), slot.clone());
+            let opened = run(move || begun.begin(&name, &found)).await;
+            if let (Ok(_), Some(devices)) = (&opened, &service.devices)
+                && let Err(error) = devices.set_state(&DeviceId::new(device), DeviceState::Working)
+            {
+                tracing::warn!(%error, "what a device does could not be recorded");
+            }
+            Ok(match opened {
+                Ok(opened) => Json(opened).into_response(),
+                Err(refusal) => refusal,
+            })
+        }
+        "batch" => {
+            let _room = ROOM.acquire().await;
+            let Ok(body) = read(request, MAX_BATCH).await else { return Ok(too_large()) };
+            let taken = slot.clone();
+            let answer = run(move || taken.take(&body)).await;
+            tell(&service, &job, &slot);
+            Ok(match answer {
+                Ok(answer) => answer.encode().into_response(),
+                Err(refusal) => refusal,
+            })
+        }
+        "finish" => {
+            let finished = slot.clone();
+            Ok(match run(move || finished.finish()).await {
+                Ok(report) => {
+                    let image = CapturedImage {
+                        id: report.id.to_string(),
+                        digest: report.digest.to_string(),
+                        stored: report.stored,
+                        received: report.received,
+                        repeated: report.repeated,
+                        resumed: report.resumed,
+                    };
+                    let (disk, total) = (slot.disk().to_owned(), report.size);
+                    let told = Report::Captured { disk, done: total, total, image: Some(image.clone()) };
+                    service.jobs.tell(&job, told);
+                    Json(image).into_response()
+                }
+                Err(refusal) => refusal,
+            })
+        }
+        _ => Err(JobError::NotGranted.into()),
+    }
+}
+
+fn tell(service: &Service, job: &str, slot: &CaptureSlot) {
+    if let Some((done, total)) = slot.progress() {
+        service.jobs.tell(job, Report::Captured { disk: slot.disk().to_owned(), done, total, image: None });
+    }
+}
+
+async fn read(request: Request, most: usize) -> Result<Bytes, ()> {
+    let body = Limited::new(request.into_body(), most).collect().await.map_err(drop)?;
+    Ok(body.to_bytes())
+}
+
+fn too_large() -> Response {
+    tracing::warn!("a body was too large, or ended too early");
+    (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large").into_response()
+}
+
+/// Runs what blocks on a thread for it; an error becomes what the agent is told.
+async fn run<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, CaptureError> + Send + 'static,
+) -> Result<T, Response> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "a capture was refused or has failed");
+            let status = if error.is_refusal() { StatusCode::CONFLICT } else { StatusCode::SERVICE_UNAVAILABLE };
+            Err((status, error.to_string()).into_response())
+        }
+        Err(error) => {
+            tracing::error!(%error, "a capture has broken down");
+            Err((StatusCode::INTERNAL_SERVER_ERROR, "the controller is out of order").into_response())
+        }
+    }
+}
