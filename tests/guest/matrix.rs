@@ -302,7 +302,7 @@ fn debian_12_uefi_vendor_path_lvm_xfs_networkd() {
         tree: BOOKWORM,
         options: &["firmware=uefi", "layout=lvm", "fs=xfs", "net=networkd"],
         disks: 1,
-        gives_up: "UEFI Interactive Shell",
+        gives_up: ">>Start PXE",
         root: "/dev/mapper/vg0-root",
     });
 }
