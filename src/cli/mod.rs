@@ -13,6 +13,7 @@ mod guest;
 mod image;
 mod init;
 mod inspect;
+mod limit;
 mod netboot;
 mod plan;
 mod power;
@@ -84,6 +85,8 @@ enum Verb {
     Agent(agent::AgentArgs),
     /// Convert the operating system inside restored disks
     Guest(guest::GuestArgs),
+    /// Change how fast captures and deploys go, while they run
+    Limit(limit::LimitArgs),
     /// Say what lies on disks and which systems they hold, without booting them and without writing to them
     Inspect(inspect::InspectArgs),
     /// Start, stop and watch virtual machines of the embedded provider
@@ -116,6 +119,7 @@ pub fn main() -> ExitCode {
         Verb::Image(args) => image::run(args, global),
         Verb::Agent(args) => agent::run(args, global),
         Verb::Guest(args) => guest::run(args, global),
+        Verb::Limit(args) => limit::run(args, global),
         Verb::Inspect(args) => inspect::run(args, global),
         Verb::Vm(args) => vm::run(args, global),
         Verb::Netboot(args) => netboot::run(args, global),

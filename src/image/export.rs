@@ -10,6 +10,7 @@ use super::format::{Subformat, create, finish, open_written};
 use super::manifest::{ImageId, folder_of, sync_folder};
 use super::name::DiskName;
 use super::store::Store;
+use super::stream::Stream;
 use crate::hardware::DiskFormat;
 
 /// Writes an image to a new file, which appears under its name only when it is whole.
@@ -31,7 +32,8 @@ pub fn export(
         let draft = path.with_file_name(format!(".new-{}", manifest.id));
         create(&draft, format, subformat, manifest.size)?;
         let target = open_written(&draft, format, subformat)?;
-        let restore = Restore { store, manifest: &manifest, target: &*target, path: &draft, control, hold_head: false };
+        let stream = Stream { store, manifest: &manifest, control };
+        let restore = Restore { stream, target: &*target, path: &draft, hold_head: false };
         let written = restore.prepare().and_then(|()| restore.run(0, &|_| Ok(())));
         drop(target);
         let written = written.and_then(|_| finish(&draft, subformat, manifest.size));

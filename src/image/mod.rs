@@ -12,6 +12,7 @@
 //! that names what is damaged, never wrong data.
 
 mod append;
+mod begun;
 mod capture;
 mod catalog;
 mod check;
@@ -20,25 +21,36 @@ mod chunk;
 mod codec;
 mod control;
 mod deploy;
+mod digest;
 mod error;
 mod export;
 mod fan;
 mod format;
+#[doc(hidden)]
+pub mod fuzzing;
 mod gc;
 mod hex;
 mod index;
 mod key;
+mod limit;
 mod lock;
+mod loss;
 mod manifest;
 mod map;
 mod marker;
 mod name;
 mod pack;
+mod rate;
+mod record;
 pub mod remote;
 mod remove;
+mod repair;
+mod scrub;
 mod seal;
 mod set;
+mod source;
 mod store;
+mod stream;
 pub mod used;
 mod walk;
 
@@ -49,6 +61,7 @@ pub use chunk::{ChunkDigest, ChunkId, DiskDigest, DiskHasher, digest_disk};
 pub use codec::Compression;
 pub use control::{Control, Tick};
 pub use deploy::{DeployReport, DeployRequest, DeployState, deploy, deploy_state, undo};
+pub use digest::{PlainDigest, digest_image, digest_source};
 pub use error::{ImageError, Result};
 pub use export::export;
 pub use format::{
@@ -57,11 +70,17 @@ pub use format::{
 };
 pub use gc::{GcPlan, collect_garbage, plan_garbage};
 pub use key::StoreKey;
+pub use limit::{Clock, Limit, SystemClock, limit_file};
 pub use lock::Lease;
+pub use loss::{Loss, Lost};
 pub use manifest::{ImageId, Manifest, SourceRecord};
 pub use name::DiskName;
 pub use pack::PackId;
+pub use rate::{RateError, RateSchedule};
 pub use remove::remove;
+pub use repair::{PackRepair, RepairReport, repair};
+pub use scrub::{ScrubReport, scrub};
 pub use seal::Cipher;
 pub use set::{SealedSet, SetMember, SetState, all_sets, newest_set, seal_set, set_state};
+pub use source::{OnReadError, ReadMode, ReadPlan, Reading};
 pub use store::{DEFAULT_CHUNK_SIZE, Store, StoreSettings};

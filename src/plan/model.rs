@@ -251,6 +251,8 @@ pub struct Target {
     pub disk_format: DiskFormat,
     /// Preallocated or growing.
     pub allocation: Allocation,
+    /// What its deploys share with others.
+    pub budget: Option<Budget>,
     /// The virtual network the NICs are connected to at the commit point; the provider gives it meaning.
     pub network: Spanned<String>,
     /// Extra settings for the provider's templates.
@@ -269,6 +271,15 @@ pub enum Allocation {
     Dynamic,
 }
 
+/// What several captures and deploys may use together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Its name.
+    pub name: String,
+    /// How fast, in the form that [`crate::image::RateSchedule`] reads.
+    pub rate: String,
+}
+
 /// How disks are captured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capture {
@@ -276,6 +287,32 @@ pub struct Capture {
     pub compression: Compression,
     /// At most this fast, per disk.
     pub limit: Option<ByteRate>,
+    /// What they share with others.
+    pub budget: Option<Budget>,
+    /// What is read.
+    pub read: CaptureRead,
+    /// What happens to bytes that the disk does not give.
+    pub on_read_error: OnReadError,
+}
+
+/// What is read of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CaptureRead {
+    /// What file systems use, and whatever is not recognised.
+    Used,
+    /// Everything.
+    Whole,
+}
+
+/// What happens to bytes that a disk does not give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnReadError {
+    /// The capture fails.
+    Fail,
+    /// They become zeros and are reported.
+    ZeroAndReport,
 }
 
 /// Whether chunks are compressed.

@@ -6,7 +6,10 @@ use std::time::Duration;
 use crate::address::Address;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::inventory::{DiskFacts, ResolvedMachine, ResolvedPlan};
-use crate::plan::{Allocation, Compression, Convert, DiskFormat, Encryption, EndState, HostName, Machine, SecretRef};
+use crate::plan::{
+    Allocation, Capture, CaptureRead, Compression, Convert, DiskFormat, Encryption, EndState, HostName, Machine,
+    OnReadError, SecretRef,
+};
 use crate::provider::{Catalog, Provider, artifact_path, file_stem, host_folder};
 
 use super::check::{PlannerError, verify};
@@ -308,6 +311,13 @@ impl Make<'_> {
             ("compression".into(), compression(self.machine.capture.compression).into()),
             ("template".into(), self.template("capture")),
         ]);
+        let Capture { read, on_read_error, .. } = self.machine.capture;
+        if read == CaptureRead::Whole {
+            task.key.insert("read".into(), "whole".into());
+        }
+        if on_read_error == OnReadError::ZeroAndReport {
+            task.key.insert("on_read_error".into(), "zero-and-report".into());
+        }
         let why = "a finished image is of value; remove it with `replant image rm`";
         task.reversal = Reversal::KeepsResult { why: why.into() };
         task.bytes = Some(disk.allocated.0.min(disk.size.0));

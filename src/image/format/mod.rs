@@ -15,6 +15,7 @@ mod served;
 pub use create::Subformat;
 pub(super) use create::{create, finish};
 pub use look::{DiskFiles, FormatError, look, source_identity};
+pub(super) use look::{fuzz_archive, fuzz_header};
 pub(super) use open::open_written;
 pub use open::{open_source, open_target};
 pub use qcow2::Qcow2Disk;
@@ -48,6 +49,12 @@ pub trait DiskReader: Send + Sync {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
     /// Says that a range is read soon, so that the medium may begin.
     fn will_need(&self, _offset: u64, _len: u64) {}
+    /// Whether a range lies in the page cache, as far as a glance tells; what we did not bring in is left there.
+    fn cached(&self, _offset: u64, _len: u64) -> bool {
+        true
+    }
+    /// Says that a range is not read again, so that it need not push others out of the page cache.
+    fn drop_cache(&self, _offset: u64, _len: u64) {}
     /// What is at `offset`, as far as the file system or the format knows without reading it.
     fn extent_at(&self, offset: u64) -> io::Result<Extent>;
 }
@@ -73,4 +80,6 @@ pub trait DiskWriter: Send + Sync {
     fn read_back(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
     /// Makes everything durable.
     fn flush(&self) -> io::Result<()>;
+    /// Says that a durable range is not needed soon, so that it need not push others out of the page cache.
+    fn drop_cache(&self, _offset: u64, _len: u64) {}
 }

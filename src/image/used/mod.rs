@@ -11,6 +11,7 @@
 mod btrfs;
 pub(in crate::image) mod bytes;
 mod disk;
+pub(in crate::image) mod each;
 mod ext;
 mod fat;
 mod lvm;
@@ -23,5 +24,6 @@ mod xfs;
 
 pub use bytes::ReadAt;
 pub use disk::UsedDisk;
-pub use map::{Content, Region, UsedMap, used_map};
+pub(super) use map::is_medium_error;
+pub use map::{Content, Region, UsedMap, Volume, used_map};
 pub use ranges::Ranges;
