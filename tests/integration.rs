@@ -14,3 +14,4 @@ mod planner;
 mod render;
 mod run;
 mod sequence;
+mod windows;

@@ -3,9 +3,12 @@
 
 mod hosts;
 mod machines;
+mod windows;
 
 pub mod placement;
 pub mod sizing;
+
+pub use windows::check_windows;
 
 use crate::diagnostic::Diagnostics;
 use crate::inventory::ResolvedPlan;

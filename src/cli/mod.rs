@@ -15,6 +15,7 @@ mod init;
 mod inspect;
 mod limit;
 mod netboot;
+mod patch;
 mod plan;
 mod power;
 mod prepare;
@@ -28,6 +29,7 @@ mod terminal;
 mod tools;
 mod validate;
 mod vm;
+mod windows;
 
 use std::error::Error;
 use std::io::IsTerminal as _;
@@ -99,6 +101,8 @@ enum Verb {
     Power(power::PowerArgs),
     /// Look at a source again before it is touched
     Source(source::SourceArgs),
+    /// Drivers that migrations need: take them in, see what is missing
+    Patch(patch::PatchArgs),
 }
 
 /// Parses the command line, runs one verb and turns its outcome into an exit code.
@@ -126,6 +130,7 @@ pub fn main() -> ExitCode {
         Verb::Device(args) => device::run(args, global),
         Verb::Power(args) => power::run(args, global),
         Verb::Source(args) => source::run(args, global),
+        Verb::Patch(args) => patch::run(args, global),
     };
     match outcome {
         Ok(exit) => exit.into(),

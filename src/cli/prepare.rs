@@ -12,6 +12,7 @@ use crate::provider::Catalog;
 use crate::render::{ArtifactSet, NoSink, render};
 
 use super::tools::missing_tools;
+use super::windows;
 use super::{Exit, Failure};
 
 /// A plan with all that follows from it.
@@ -52,6 +53,7 @@ pub fn prepare(path: &Utf8Path, selection: &Selection) -> Result<Prepared, Failu
     let catalog = Catalog::open(&plan.plan.root)?;
     warnings.extend(assess::assess(&plan, &catalog));
     warnings.extend(missing_tools(&plan, &catalog));
+    warnings.extend(windows::check(&plan, &catalog)?);
     if warnings.has_errors() {
         return Err(warnings.into());
     }

@@ -10,6 +10,8 @@ use serde_json::{Map, Value};
 use super::embedded;
 use super::manifest::Manifest;
 use super::settings::{SettingError, SettingsSchema};
+use super::windows;
+use crate::guest::windows::TargetTables;
 
 /// Why a provider cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +58,7 @@ pub struct Provider {
     target_schema: SettingsSchema,
     templates: BTreeMap<String, String>,
     digests: BTreeMap<String, String>,
+    windows: TargetTables,
 }
 
 /// Every provider that a plan can name.
@@ -69,6 +72,8 @@ pub struct Catalog {
 #[derive(Clone, Default)]
 struct Folder {
     manifest: Option<(String, String)>,
+    hardware: Option<(String, String)>,
+    services: Option<(String, String)>,
     templates: BTreeMap<String, String>,
 }
 
@@ -99,7 +104,8 @@ impl Catalog {
                 .map_err(|path| ProviderError::NotUtf8 { path: path.display().to_string() })?;
             let below = path.strip_prefix(&base).expect("the walk stays below its base");
             let Some((name, rest)) = below.as_str().split_once('/') else { continue };
-            let kept = rest == "provider.yaml" || (rest.starts_with("templates/") && rest.ends_with(".hbs"));
+            let kept = ["provider.yaml", windows::HARDWARE, windows::SERVICES].contains(&rest)
+                || (rest.starts_with("templates/") && rest.ends_with(".hbs"));
             if !kept {
                 continue;
             }
@@ -141,6 +147,10 @@ impl Folder {
     fn add(&mut self, below: &str, shown: &str, text: String) {
         if below == "provider.yaml" {
             self.manifest = Some((shown.to_owned(), text));
+        } else if below == windows::HARDWARE {
+            self.hardware = Some((shown.to_owned(), text));
+        } else if below == windows::SERVICES {
+            self.services = Some((shown.to_owned(), text));
         } else if let Some(name) = below.strip_prefix("templates/").and_then(|name| name.strip_suffix(".hbs")) {
             self.templates.insert(name.to_owned(), text);
         }
@@ -162,6 +172,7 @@ impl Provider {
         if manifest.name != name {
             return Err(wrong(format!("its name is `{}`, its folder is `{name}`", manifest.name)));
         }
+        let windows = windows::tables(folder.hardware.as_ref(), folder.services.as_ref())?;
         let mut templates = shared.clone();
         templates.extend(folder.templates);
         let specs = manifest.artifacts.host.iter().chain(&manifest.artifacts.machine);
@@ -174,7 +185,12 @@ impl Provider {
         let host_schema = compile("host", &manifest.settings.host)?;
         let target_schema = compile("target", &manifest.settings.target)?;
         let digests = templates.keys().map(|name| (name.clone(), digest_with_partials(name, &templates))).collect();
-        Ok(Self { host_schema, target_schema, templates, digests, manifest })
+        Ok(Self { host_schema, target_schema, templates, digests, windows, manifest })
+    }
+
+    /// What it says about Windows guests: devices of its machines, start modes of services.
+    pub fn windows(&self) -> &TargetTables {
+        &self.windows
     }
 
     /// Every template that it can use, by name without `.hbs`.

@@ -10,10 +10,12 @@ macro_rules! files {
 /// Path and text of every embedded file.
 pub const FILES: &[(&str, &str)] = files![
     "providers/qemu/provider.yaml",
+    "providers/qemu/service-modes.yaml",
     "providers/qemu/templates/scripts/create-vm.sh.hbs",
     "providers/qemu/templates/scripts/provider-init.sh.hbs",
     "providers/qemu/templates/scripts/start.sh.hbs",
     "providers/qemu/templates/scripts/vm.json.hbs",
+    "providers/qemu/windows.yaml",
     "templates/netboot/agent.ipxe.hbs",
     "templates/netboot/dnsmasq.conf.hbs",
     "templates/netboot/first.ipxe.hbs",
@@ -46,7 +48,7 @@ mod tests {
             .map(|entry| entry.expect("the project's folder can be read"))
             .filter(|entry| entry.file_type().is_file())
             .map(|entry| entry.path().strip_prefix(root).expect("below the root").display().to_string())
-            .filter(|path| path.ends_with(".hbs") || path.ends_with("provider.yaml"))
+            .filter(|path| path.ends_with(".hbs") || path.ends_with(".yaml"))
             .collect();
         found.sort();
         let embedded: Vec<&str> = FILES.iter().map(|(path, _)| *path).collect();

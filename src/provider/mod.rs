@@ -12,6 +12,7 @@ mod embedded;
 mod manifest;
 mod naming;
 mod settings;
+mod windows;
 
 pub use catalog::{Catalog, Provider, ProviderError};
 pub use manifest::{

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::guest::windows::{Device, ServiceRule, TargetTables};
 use crate::inventory::{ResolvedMachine, ResolvedPlan};
 use crate::plan::{
     Allocation, Budget, CaptureRead, Compression, Convert, DiskFormat, Encryption, EndState, Firmware, Host, Machine,
@@ -114,6 +115,16 @@ struct GuestValues<'a> {
     keys: Vec<String>,
     drivers: &'a [String],
     services: Vec<ServiceValues<'a>>,
+    windows: WindowsValues<'a>,
+}
+
+/// The provider's tables for Windows, a line for each entry.
+#[derive(Serialize)]
+struct WindowsValues<'a> {
+    devices: Vec<String>,
+    services: Vec<String>,
+    hal: &'a [String],
+    driver_source: &'a str,
 }
 
 #[derive(Serialize)]
@@ -206,6 +217,7 @@ pub fn machine_values(plan: &ResolvedPlan, machine: &Machine, facts: &ResolvedMa
             keys: machine.guest.keys.iter().map(|(uuid, key)| format!("{uuid}={}", reference(key))).collect(),
             drivers: &manifest.guest.drivers,
             services: manifest.guest.services.iter().map(service_values).collect(),
+            windows: windows_values(side.provider.windows()),
         },
         post: PostValues {
             action: machine.post_deploy.action,
@@ -294,6 +306,15 @@ fn nic_values((index, nic): (usize, &Nic)) -> NicValues<'_> {
 
 fn service_values(service: &ServiceMode) -> ServiceValues<'_> {
     ServiceValues { name: &service.name, mode: &service.mode }
+}
+
+fn windows_values(tables: &TargetTables) -> WindowsValues<'_> {
+    WindowsValues {
+        devices: tables.hardware.devices.iter().map(Device::to_row).collect(),
+        services: tables.modes.services.iter().map(ServiceRule::to_row).collect(),
+        hal: &tables.hardware.hal.accepted,
+        driver_source: &tables.hardware.driver_source,
+    }
 }
 
 fn tool_values(tool: &ToolSpec) -> ToolValues<'_> {
