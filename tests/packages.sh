@@ -6,11 +6,11 @@ PACKAGES_BUILD="gcc libc6-dev"
 # The embedded provider: QEMU with firmware for BIOS and UEFI.
 PACKAGES_QEMU="qemu-system-x86 qemu-system-common qemu-utils ovmf seabios"
 # The agent is assembled from packages with these.
-PACKAGES_AGENT="busybox-static kmod zstd xz-utils cpio"
+PACKAGES_AGENT="busybox-static kmod zstd xz-utils cpio lz4"
 # Network boot: DHCP, TFTP, the first stage.
 PACKAGES_NETBOOT="dnsmasq-base ipxe iproute2"
-# The quickstart's source machine is built with these.
-PACKAGES_SOURCE="mmdebstrap e2fsprogs fdisk grub-pc-bin grub-common"
+# The quickstart's source machine and those of the guest matrix are built with these.
+PACKAGES_SOURCE="mmdebstrap e2fsprogs fdisk grub-pc-bin grub-common grub-efi-amd64-bin extlinux syslinux-common dosfstools mtools xfsprogs btrfs-progs cpio"
 # Drivers are taken out of ISO images and packages, and put into Windows guests, with these.
 PACKAGES_WINDOWS="ntfs-3g libhivex-bin python3-hivex libarchive-tools"
 # The tests check scripts, XML and mounted disks with these.

@@ -4,7 +4,7 @@
 #
 #   AGENT=DIR make-guest.sh NAME TREE.tar OUTDIR [KEY=VALUE...]
 #     firmware=bios|uefi   layout=plain|lvm|raid|luks   fs=ext4|xfs|btrfs   loader=grub|extlinux
-#     net=ifupdown|networkd|netplan|networkmanager
+#     net=ifupdown|networkd|netplan|networkmanager   filter=yes|no (an lvm.conf that goes by names of disks)
 #
 # OUTDIR/disk0.qcow2 (and disk1.qcow2 for layout=raid). AGENT is a folder that `replant agent build` made: volumes are
 # assembled in its kernel, so the host needs no device-mapper, no RAID driver and no LVM of its own.
@@ -13,10 +13,10 @@ set -eu
 PATH=$PATH:/usr/sbin:/sbin
 name=$1 tree=$2 out=$3
 shift 3
-firmware=bios layout=plain fs=ext4 loader=grub net=ifupdown initramfs=initramfs-tools serial=ttyS0
+firmware=bios layout=plain fs=ext4 loader=grub net=ifupdown initramfs=initramfs-tools filter=no serial=ttyS0
 for option; do
     case $option in
-        firmware=*|layout=*|fs=*|loader=*|net=*|initramfs=*) eval "${option%%=*}=\${option#*=}" ;;
+        firmware=*|layout=*|fs=*|loader=*|net=*|initramfs=*|filter=*) eval "${option%%=*}=\${option#*=}" ;;
         *) echo "make-guest.sh: unknown option $option" >&2; exit 64 ;;
     esac
 done
@@ -68,7 +68,7 @@ bootdev=/dev/sda1
 case $layout in
     lvm)
         # Nothing but the source's disk may hold volumes: a filter as administrators write them.
-        sed -i 's,^devices {,devices {\n\tfilter = [ "a|^/dev/sd[a-z]|"\, "r|.*|" ],' "$root/etc/lvm/lvm.conf" ;;
+        [ "$filter" = no ] || sed -i 's,^devices {,devices {\n\tfilter = [ "a|^/dev/sd[a-z]|"\, "r|.*|" ],' "$root/etc/lvm/lvm.conf" ;;
     raid)
         cat > "$root/etc/mdadm/mdadm.conf" <<EOF_MDADM
 DEVICE /dev/sda1 /dev/sdb1

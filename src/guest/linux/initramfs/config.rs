@@ -18,7 +18,11 @@ pub fn plan(tree: &GuestTree, drivers: &[&str], skip: &SkipList) -> Result<Vec<F
         let path = "/etc/initramfs-tools/modules";
         changes.extend(initramfs_tools(path, &tree.read(path)?.unwrap_or_default(), drivers));
     }
-    if tree.exists("/etc/dracut.conf.d")? || tree.exists("/etc/dracut.conf")? {
+    let mut dracut = false;
+    for program in ["/usr/bin/dracut", "/usr/sbin/dracut", "/sbin/dracut"] {
+        dracut |= tree.exists(program)?;
+    }
+    if dracut {
         let path = "/etc/dracut.conf.d/90-replant.conf";
         let text = format!("{COMMENT}\nadd_drivers+=\" {} \"\n", drivers.join(" "));
         let before = tree.read(path)?;

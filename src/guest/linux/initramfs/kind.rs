@@ -24,6 +24,8 @@ pub const INITRAMFS_TOOLS_LIST: &str = "conf/modules";
 const MKINITCPIO_CONFIG: &str = "config";
 /// Read by systemd in an initramfs, whoever made it.
 const MODULES_LOAD: &str = "etc/modules-load.d/replant.conf";
+/// Read by modprobe and udev.
+const MODPROBE: &str = "etc/modprobe.d/replant.conf";
 /// Words that dracut adds to the kernel's command line.
 const DRACUT_WORDS: &str = "etc/cmdline.d/99-replant.conf";
 
@@ -86,6 +88,16 @@ impl InitramfsKind {
                     text.push('\n');
                 }
                 files.insert(INITRAMFS_TOOLS_LIST.to_owned(), text.into_bytes());
+                // udev finds virtio disks before that list is loaded, and switches volumes on at that moment: without
+                // device-mapper it fails, and it does not try again.
+                let mapped = listing.entries.keys().any(|path| path.contains(".ko") && module_name(path) == "dm_mod");
+                if mapped {
+                    let disks = drivers
+                        .iter()
+                        .filter(|name| matches!(module_name(name).as_str(), "virtio_blk" | "virtio_scsi"));
+                    let lines: String = disks.map(|name| format!("softdep {name} pre: dm_mod\n")).collect();
+                    files.insert(MODPROBE.to_owned(), lines.into_bytes());
+                }
             }
             Self::Dracut => {
                 let words: String = drivers.iter().map(|name| format!("rd.driver.pre={name} ")).collect();
@@ -171,6 +183,9 @@ mod tests {
         let files = InitramfsKind::Dracut.load(&listing(&[hook, stable]), &["virtio_blk", "virtio_pci"]);
         assert_eq!(files["etc/cmdline.d/99-replant.conf"], b"rd.driver.pre=virtio_blk rd.driver.pre=virtio_pci\n");
         assert!(files[hook].ends_with(b"true\n") && !files.contains_key(stable));
+        let mapped = listing(&["conf/modules", "lib/modules/6.1/kernel/drivers/md/dm-mod.ko"]);
+        let files = InitramfsKind::InitramfsTools.load(&mapped, &["virtio_pci", "virtio_blk"]);
+        assert_eq!(files[MODPROBE], b"softdep virtio_blk pre: dm_mod\n");
         let mut arch = listing(&["config", "buildconfig"]);
         arch.contents.insert("config".into(), b"EARLYHOOKS=\"udev\"\nMODULES=\"ext4\"\n".to_vec());
         let files = InitramfsKind::Mkinitcpio.load(&arch, &["virtio_blk"]);
