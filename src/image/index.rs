@@ -60,7 +60,8 @@ pub(super) fn decode_entries(pack: PackId, first: u64, bytes: &[u8], mut found: 
         let Some(codec) = super::codec::Codec::from_code(entry[48]) else { break };
         let offset = u64::from_le_bytes(entry[32..40].try_into().expect("8 bytes"));
         let id = ChunkId(entry[..32].try_into().expect("32 bytes"));
-        if offset < HEADER_LEN || number(40) > super::pack::MAX_STORED {
+        // No file is as long as half of what the number could say; beyond it sums would not fit.
+        if !(HEADER_LEN..1 << 62).contains(&offset) || number(40) > super::pack::MAX_STORED {
             break;
         }
         found(offset, Record { id, codec, plain: number(44), stored: number(40) });

@@ -120,8 +120,11 @@ fn every_disk_that_cannot_be_taken_is_named_with_a_way_out() {
     qemu_img(&folder, &["create", "-q", "-f", "vdi", "a.vdi", "1M"]);
     qemu_img(&folder, &["create", "-q", "-f", "vmdk", "-o", "subformat=twoGbMaxExtentSparse", "part.vmdk", "1M"]);
     // A chain whose lowest file is gone, and one that leaves the format of its lower file to be guessed.
-    qemu_img(&folder, &["create", "-q", "-f", "qcow2", "any.qcow2", "1M"]);
-    qemu_img(&folder, &["rebase", "-u", "-b", "said-raw", "any.qcow2"]);
+    qemu_img(&folder, &["create", "-q", "-f", "qcow2", "-b", "said-raw", "-F", "qcow2", "any.qcow2"]);
+    let mut any = fs::read(folder.join("any.qcow2")).unwrap();
+    let extension = any.windows(4).position(|bytes| bytes == [0xe2, 0x79, 0x2a, 0xca]).unwrap();
+    any[extension] = 0x12;
+    scratch.file("any.qcow2", &any);
     qemu_img(&folder, &["rebase", "-u", "-F", "qcow2", "-b", "gone.qcow2", "over.qcow2"]);
 
     let found = refused(&scratch);

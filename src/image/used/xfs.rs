@@ -82,10 +82,10 @@ fn unmounted(volume: &dyn ReadAt, fs: &Layout) -> io::Result<bool> {
         return Ok(false);
     }
     let (group, within) = (fs.log_start >> fs.ag_log, fs.log_start & ((1 << fs.ag_log) - 1));
-    let at = (group * fs.ag_blocks + within) * fs.block;
-    if at + length > volume.size() {
+    let at = group.checked_mul(fs.ag_blocks).and_then(|blocks| blocks.checked_add(within)?.checked_mul(fs.block));
+    let Some(at) = at.filter(|at| at.checked_add(length).is_some_and(|end| end <= volume.size())) else {
         return Ok(false);
-    }
+    };
     let mut newest: Option<(u64, Vec<u8>, u64)> = None;
     const WINDOW: u64 = 4 << 20;
     let mut offset = 0;
@@ -163,7 +163,9 @@ fn walk(
         }
         if at_level > 0 {
             let Some(first) = be32(&node, header + node_slots * 8).filter(|_| records > 0) else { return Ok(false) };
-            (block, level) = (u64::from(first), level - 1);
+            // A tree that says it has no levels and yet has them.
+            let Some(below) = level.checked_sub(1) else { return Ok(false) };
+            (block, level) = (u64::from(first), below);
             continue;
         }
         if records > leaf_slots {
