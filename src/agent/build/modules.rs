@@ -52,9 +52,10 @@ const WANTED: &[&str] = &[
 ];
 
 /// Paths below `/lib/modules/RELEASE`, dependencies first. The unpacked tree must have a `modules.dep`.
-pub fn loading_order(root: &Path, release: &str) -> io::Result<Vec<String>> {
+pub fn loading_order(root: &Path, release: &str, more: &[String]) -> io::Result<Vec<String>> {
     let folder = root.join("lib/modules").join(release);
     let dep = fs::read_to_string(folder.join("modules.dep"))?;
     let builtin = fs::read_to_string(folder.join("modules.builtin")).unwrap_or_default();
-    Ok(ModuleTree::parse(release, &dep, &builtin, "").closure(WANTED))
+    let wanted: Vec<&str> = WANTED.iter().copied().chain(more.iter().map(String::as_str)).collect();
+    Ok(ModuleTree::parse(release, &dep, &builtin, "").closure(&wanted))
 }
