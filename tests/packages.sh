@@ -8,7 +8,9 @@ PACKAGES_QEMU="qemu-system-x86 qemu-system-common qemu-utils ovmf seabios"
 # The agent is assembled from packages with these.
 PACKAGES_AGENT="busybox-static kmod zstd xz-utils cpio lz4"
 # Network boot: DHCP, TFTP, the first stage.
-PACKAGES_NETBOOT="dnsmasq-base ipxe iproute2"
+PACKAGES_NETBOOT="dnsmasq-base ipxe iproute2 xorriso mtools grub-pc-bin grub-efi-amd64-bin grub-common"
+# Power: the client, and the emulators that tests talk to.
+PACKAGES_POWER="ipmitool openipmi openssl python3-venv"
 # The quickstart's source machine and those of the guest matrix are built with these.
 PACKAGES_SOURCE="mmdebstrap e2fsprogs fdisk grub-pc-bin grub-common grub-efi-amd64-bin extlinux syslinux-common dosfstools mtools xfsprogs btrfs-progs cpio"
 # Drivers are taken out of ISO images and packages, and put into Windows guests, with these.
@@ -51,6 +53,15 @@ install_packages() {
     done
     # shellcheck disable=SC2086 # lists of words
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends --allow-downgrades $missing $pinned
+}
+
+# install_emulators: sushy-tools (Redfish) from PyPI, once, below ~/.cache/replant. Safe to run again.
+install_emulators() {
+    emulators="$HOME/.cache/replant/emulators"
+    [ -x "$emulators/bin/sushy-emulator" ] && return
+    say "Installing sushy-tools into $emulators"
+    python3 -m venv "$emulators"
+    "$emulators/bin/pip" install -q "sushy-tools==2.2.0" bcrypt
 }
 
 # require_cargo: says how to get Rust when it is not there.

@@ -1,5 +1,6 @@
 //! `replant agent`.
 
+mod drivers;
 mod media;
 
 use std::path::PathBuf;
@@ -21,6 +22,8 @@ pub struct AgentArgs {
 enum AgentVerb {
     /// Build the agent's kernel and initramfs from Debian packages; nothing is done if no input changed
     Build(BuildArgs),
+    /// Say which driver of the agent serves each PCI device of a list, or that none does
+    Drivers(drivers::DriversArgs),
     /// Write a medium (CD or USB) that boots the agent with BIOS and UEFI
     Iso(media::IsoArgs),
     /// Start the agent from the Linux that runs on a machine, over ssh
@@ -43,6 +46,15 @@ struct BuildArgs {
     /// Ask apt whether there are newer packages
     #[arg(long)]
     refresh: bool,
+    /// More kernel modules, from a folder or .deb file; may be given again
+    #[arg(long, value_name = "DIR|DEB")]
+    modules: Vec<PathBuf>,
+    /// Firmware, from a folder or .deb file; may be given again
+    #[arg(long, value_name = "DIR|DEB")]
+    firmware: Vec<PathBuf>,
+    /// A module of the kernel that the agent would not carry by itself; may be given again
+    #[arg(long, value_name = "MODULE")]
+    with: Vec<String>,
     /// Only look: 0 if the folder is what a build would make, 10 if it is empty, 11 if it is outdated
     #[arg(long)]
     check: bool,
@@ -70,6 +82,7 @@ struct RunArgs {
 pub fn run(args: &AgentArgs, global: &Global) -> Result<Exit, Failure> {
     match &args.verb {
         AgentVerb::Build(args) => build_agent(args, global),
+        AgentVerb::Drivers(args) => drivers::run(args, global),
         AgentVerb::Iso(args) => media::iso(args, global),
         AgentVerb::Kexec(args) => media::kexec(args, global),
         AgentVerb::Run(args) => run_agent(args),
@@ -87,6 +100,11 @@ fn build_agent(args: &BuildArgs, global: &Global) -> Result<Exit, Failure> {
         cache,
         refresh: args.refresh,
         program: std::env::current_exe()?,
+        extras: build::Extras {
+            modules: args.modules.clone(),
+            firmware: args.firmware.clone(),
+            with: args.with.clone(),
+        },
     };
     if args.check {
         return Ok(match build::state(&options)? {

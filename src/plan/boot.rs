@@ -44,6 +44,8 @@ pub struct RedfishAccess {
 pub struct IpmiAccess {
     /// `HOST` or `HOST:PORT`.
     pub host: String,
+    /// The cipher suite; `None` asks the service for its best.
+    pub cipher: Option<u32>,
     /// The user.
     pub user: String,
     /// Where the password comes from.

@@ -48,6 +48,16 @@ pub enum PowerError {
         /// The user.
         user: String,
     },
+    /// No session, and no word why.
+    #[error(
+        "no IPMI session with {at} as `{user}`: the password is wrong, the user may not log in, or nothing answers there"
+    )]
+    NoSession {
+        /// Its address.
+        at: String,
+        /// The user.
+        user: String,
+    },
     /// It refuses.
     #[error("the management controller at {at} refuses to {what}: {message}")]
     Refused {

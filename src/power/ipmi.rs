@@ -13,13 +13,20 @@ pub(super) struct Ipmi {
     host: String,
     port: String,
     user: String,
+    cipher: Option<String>,
     password: Zeroizing<String>,
 }
 
 impl Ipmi {
     pub(super) fn open(access: &IpmiAccess, password: Zeroizing<String>) -> Self {
         let (host, port) = access.host.split_once(':').unwrap_or((&access.host, "623"));
-        Self { host: host.to_owned(), port: port.to_owned(), user: access.user.clone(), password }
+        Self {
+            host: host.to_owned(),
+            port: port.to_owned(),
+            user: access.user.clone(),
+            cipher: access.cipher.map(|suite| suite.to_string()),
+            password,
+        }
     }
 
     pub(super) fn state(&self) -> Result<PowerState, PowerError> {
@@ -43,10 +50,9 @@ impl Ipmi {
 
     fn chassis(&self, words: &[&str]) -> Result<String, PowerError> {
         let output = Command::new("ipmitool")
-            .args([
-                "-I", "lanplus", "-N", "5", "-R", "3", "-H", &self.host, "-p", &self.port, "-U", &self.user, "-E",
-                "chassis",
-            ])
+            .args(["-I", "lanplus", "-N", "2", "-R", "4", "-H", &self.host, "-p", &self.port, "-U", &self.user, "-E"])
+            .args(self.cipher.iter().flat_map(|suite| ["-C", suite]))
+            .arg("chassis")
             .args(words)
             .env("IPMI_PASSWORD", self.password.as_str())
             .env("LC_ALL", "C")
@@ -59,8 +65,8 @@ impl Ipmi {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         let at = self.host.clone();
         // One answer for a wrong user, a wrong password and a service that is not there: the protocol tells no more.
-        if said.contains("Unable to establish") && said.contains("RAKP") {
-            return Err(PowerError::NoEntry { at, user: self.user.clone() });
+        if said.contains("Unable to establish IPMI") {
+            return Err(PowerError::NoSession { at, user: self.user.clone() });
         }
         let message = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing").trim().to_owned();
         Err(PowerError::Refused { at, what: words.join(" "), message })

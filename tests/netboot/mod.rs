@@ -2,4 +2,6 @@
 
 mod boot;
 mod lab;
+mod media;
+mod power;
 mod refusals;

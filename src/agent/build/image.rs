@@ -1,6 +1,6 @@
 //! The build itself: inputs, the key they make, and the files that come of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +9,9 @@ use std::process::Command;
 
 use serde::{Deserialize, Serialize};
 
+use super::drivers::DriverTable;
 use super::elf::{ElfError, ElfFile};
+use super::extras::{ExtraFiles, Extras};
 use super::modules::loading_order;
 use super::packages::{self, Flavour, PackageError, PackageFile, digest};
 use super::tree::AgentTree;
@@ -40,6 +42,8 @@ pub struct BuildOptions {
     pub refresh: bool,
     /// The `replant` program that goes into the agent; the running one.
     pub program: PathBuf,
+    /// What the user adds.
+    pub extras: Extras,
 }
 
 /// `agent.json`: what the agent was built from.
@@ -107,6 +111,40 @@ pub enum BuildError {
         /// What is missing.
         what: &'static str,
     },
+    /// An addition holds nothing that could be added.
+    #[error("{path} holds no {what}")]
+    Nothing {
+        /// The folder or package.
+        path: PathBuf,
+        /// What was looked for.
+        what: &'static str,
+    },
+    /// A module is compressed.
+    #[error("{file} of {path} is compressed, and the agent loads modules as they are: uncompress it first")]
+    Packed {
+        /// The folder or package.
+        path: PathBuf,
+        /// The module's file.
+        file: String,
+    },
+    /// A module was built for another kernel.
+    #[error("{module} was built for kernel `{found}`, and the agent's kernel is `{wanted}`: build it for that one")]
+    OtherKernel {
+        /// The module.
+        module: String,
+        /// Its kernel.
+        found: String,
+        /// The agent's.
+        wanted: String,
+    },
+    /// A named module is not there.
+    #[error("kernel {release} has no module `{module}`, or has it built in")]
+    NoModule {
+        /// The module.
+        module: String,
+        /// The agent's kernel.
+        release: String,
+    },
     /// A file cannot be read or written.
     #[error("{path} cannot be read or written")]
     Io {
@@ -128,7 +166,8 @@ fn io_at(path: &Path) -> impl FnOnce(io::Error) -> BuildError {
 pub fn build(options: &BuildOptions) -> Result<(AgentRecord, bool), BuildError> {
     let files = packages::obtain(options.flavour, &options.cache, options.refresh)?;
     let (program, libraries) = program(&options.program)?;
-    let inputs = inputs(&files, &program, &libraries);
+    let extras = ExtraFiles::read(&options.extras)?;
+    let inputs = inputs(&files, &program, &libraries, &extras);
     if let Some(record) = current(&options.out, options.flavour, &inputs) {
         return Ok((record, false));
     }
@@ -140,13 +179,26 @@ pub fn build(options: &BuildOptions) -> Result<(AgentRecord, bool), BuildError> 
     }
     let release = kernel_release(root)?;
     let kernel = read(&root.join(format!("boot/vmlinuz-{release}")))?;
+    extras.fit(&release)?;
+    let folder = root.join("lib/modules").join(&release).join("extra");
+    fs::create_dir_all(&folder).map_err(io_at(&folder))?;
+    for (name, bytes) in &extras.modules {
+        fs::write(folder.join(name), bytes).map_err(io_at(&folder.join(name)))?;
+    }
     depmod(root, &release)?;
-    let tree = assemble(root, &release, &program, &libraries)?;
+    let (tree, carried) = assemble(root, &release, &program, &libraries, &extras)?;
+    let aliases = read(&root.join("lib/modules").join(&release).join("modules.alias"))?;
+    let drivers = DriverTable::new(&release, carried, &String::from_utf8_lossy(&aliases));
+    let drivers = serde_json::to_vec(&drivers).expect("texts are JSON");
     prove(&program, &libraries, root)?;
     let mut encoder = zstd::Encoder::new(Vec::new(), ZSTD_LEVEL).map_err(io_at(Path::new("agent.img")))?;
     encoder.include_checksum(true).map_err(io_at(Path::new("agent.img")))?;
     let image = tree.archive(encoder).and_then(zstd::Encoder::finish).map_err(io_at(Path::new("agent.img")))?;
-    let outputs = BTreeMap::from([("vmlinuz".to_owned(), digest(&kernel)), ("agent.img".to_owned(), digest(&image))]);
+    let outputs = BTreeMap::from([
+        ("vmlinuz".to_owned(), digest(&kernel)),
+        ("agent.img".to_owned(), digest(&image)),
+        ("drivers.json".to_owned(), digest(&drivers)),
+    ]);
     let record = AgentRecord {
         recipe: RECIPE,
         flavour: options.flavour,
@@ -157,7 +209,9 @@ pub fn build(options: &BuildOptions) -> Result<(AgentRecord, bool), BuildError> 
     };
     // The record comes last: without it the files count as not built.
     let text = serde_json::to_vec_pretty(&record).expect("texts and numbers are JSON");
-    for (name, bytes) in [("vmlinuz", &kernel), ("agent.img", &image), ("agent.json", &text)] {
+    for (name, bytes) in
+        [("vmlinuz", &kernel), ("agent.img", &image), ("drivers.json", &drivers), ("agent.json", &text)]
+    {
         replace(&options.out.join(name), bytes)?;
     }
     Ok((record, true))
@@ -171,7 +225,7 @@ pub fn state(options: &BuildOptions) -> Result<BuildState, BuildError> {
     let record = options.cache.join(format!("packages-{}.json", options.flavour.name()));
     let Some(files) = packages::remembered(&record, &options.cache) else { return Ok(BuildState::Outdated) };
     let (program, libraries) = program(&options.program)?;
-    let inputs = inputs(&files, &program, &libraries);
+    let inputs = inputs(&files, &program, &libraries, &ExtraFiles::read(&options.extras)?);
     Ok(match current(&options.out, options.flavour, &inputs) {
         Some(_) => BuildState::Current,
         None => BuildState::Outdated,
@@ -187,11 +241,17 @@ fn current(out: &Path, flavour: Flavour, inputs: &BTreeMap<String, String>) -> O
     (same && record.outputs.iter().all(intact)).then_some(record)
 }
 
-fn inputs(files: &[PackageFile], program: &[u8], libraries: &Libraries) -> BTreeMap<String, String> {
+fn inputs(
+    files: &[PackageFile],
+    program: &[u8],
+    libraries: &Libraries,
+    extras: &ExtraFiles,
+) -> BTreeMap<String, String> {
     let mut inputs: BTreeMap<String, String> =
         files.iter().map(|file| (format!("package {}", file.file), file.digest.clone())).collect();
     inputs.insert("replant".to_owned(), digest(program));
     inputs.extend(libraries.iter().map(|(path, bytes)| (format!("library {path}"), digest(bytes))));
+    inputs.extend(extras.inputs());
     inputs.insert("init".to_owned(), digest(INIT.as_bytes()));
     inputs
 }
@@ -251,7 +311,13 @@ fn depmod(root: &Path, release: &str) -> Result<(), BuildError> {
     }
 }
 
-fn assemble(root: &Path, release: &str, program: &[u8], libraries: &Libraries) -> Result<AgentTree, BuildError> {
+fn assemble(
+    root: &Path,
+    release: &str,
+    program: &[u8],
+    libraries: &Libraries,
+    extras: &ExtraFiles,
+) -> Result<(AgentTree, BTreeSet<String>), BuildError> {
     let mut tree = AgentTree::default();
     for folder in ["dev", "etc", "mnt", "proc", "run", "sys", "tmp"] {
         tree.folder(folder);
@@ -278,8 +344,17 @@ fn assemble(root: &Path, release: &str, program: &[u8], libraries: &Libraries) -
     for (path, bytes) in libraries {
         tree.file(path.trim_start_matches('/'), 0o755, bytes.clone());
     }
+    let own = extras.modules.keys().map(|name| name.trim_end_matches(".ko").to_owned());
+    let more: Vec<String> = extras.with.iter().cloned().chain(own).collect();
     let (at_once, for_volumes) =
-        loading_order(root, release).map_err(io_at(&root.join("lib/modules").join(release)))?;
+        loading_order(root, release, &more).map_err(io_at(&root.join("lib/modules").join(release)))?;
+    let carried: BTreeSet<String> = at_once.iter().chain(&for_volumes).map(|path| module_name(path)).collect();
+    if let Some(module) = more.iter().find(|module| !carried.contains(&module.replace('-', "_"))) {
+        return Err(BuildError::NoModule { module: module.clone(), release: release.to_owned() });
+    }
+    for (name, bytes) in &extras.firmware {
+        tree.file(&format!("lib/firmware/{name}"), 0o644, bytes.clone());
+    }
     for (to, order) in [("etc/modules.order", at_once), ("etc/modules.volumes", for_volumes)] {
         let mut list = String::new();
         for path in &order {
@@ -293,7 +368,13 @@ fn assemble(root: &Path, release: &str, program: &[u8], libraries: &Libraries) -
     tree.file("etc/replant-agent", 0o644, format!("replant {}\n", env!("CARGO_PKG_VERSION")).into_bytes());
     tree.file("init", 0o755, INIT.as_bytes().to_vec());
     tree.file("bin/udhcpc-event", 0o755, UDHCPC_EVENT.as_bytes().to_vec());
-    Ok(tree)
+    Ok((tree, carried))
+}
+
+/// `kernel/drivers/ata/ahci.ko` is `ahci`.
+fn module_name(path: &str) -> String {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    file.split(".ko").next().unwrap_or(file).replace('-', "_")
 }
 
 /// The libraries of the unpacked tools, under the name that programs load them by.

@@ -53,14 +53,15 @@ const WANTED: &[&str] = &[
     "fuse",
 ];
 
-/// What is loaded at once and what is loaded when there are volumes: paths below `/lib/modules/RELEASE`, dependencies
-/// first. The unpacked tree must have a `modules.dep`.
-pub fn loading_order(root: &Path, release: &str) -> io::Result<(Vec<String>, Vec<String>)> {
+/// What is loaded at once, `more` among it, and what is loaded when there are volumes: paths below
+/// `/lib/modules/RELEASE`, dependencies first. The unpacked tree must have a `modules.dep`.
+pub fn loading_order(root: &Path, release: &str, more: &[String]) -> io::Result<(Vec<String>, Vec<String>)> {
     let folder = root.join("lib/modules").join(release);
     let dep = fs::read_to_string(folder.join("modules.dep"))?;
     let builtin = fs::read_to_string(folder.join("modules.builtin")).unwrap_or_default();
     let modules = ModuleTree::parse(release, &dep, &builtin, "");
-    let at_once = modules.closure(WANTED);
+    let wanted: Vec<&str> = WANTED.iter().copied().chain(more.iter().map(String::as_str)).collect();
+    let at_once = modules.closure(&wanted);
     let mut for_volumes = modules.closure(VOLUME_MODULES);
     for_volumes.retain(|path| !at_once.contains(path));
     Ok((at_once, for_volumes))

@@ -59,6 +59,7 @@ static IPMI: Object = Object {
     doc: "An IPMI service.",
     keys: &[
         required("host", Text(&HOST_PORT), "Its address, with a port if it is not 623."),
+        key("cipher", Whole(3, 17), "The cipher suite, for services that cannot be asked for it; usually 3 or 17."),
         required("user", Text(&NONEMPTY), "The user."),
         required("password", OneOf(&SECRET), "Where the password comes from."),
     ],

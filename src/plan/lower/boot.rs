@@ -72,6 +72,7 @@ pub(super) fn power(at: Option<At<'_>>, folder: &Utf8Path) -> Power {
     let ipmi = |at: At<'_>| {
         Some(Power::Ipmi(IpmiAccess {
             host: text(at, "host")?,
+            cipher: at.get("cipher").and_then(At::whole),
             user: text(at, "user")?,
             password: secret(at.get("password")?, folder)?,
         }))
