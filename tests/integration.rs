@@ -10,5 +10,6 @@ mod image;
 mod plan;
 mod planner;
 mod render;
+mod rules;
 mod run;
 mod sequence;

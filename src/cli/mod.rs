@@ -16,6 +16,7 @@ mod prepare;
 mod preview;
 mod render;
 mod rollback;
+mod rules;
 mod schema;
 mod source;
 mod status;

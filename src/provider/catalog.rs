@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::embedded;
 use super::manifest::Manifest;
+use super::rules::{RuleSpec, parse_rules};
 use super::settings::{SettingError, SettingsSchema};
 
 /// Why a provider cannot be used.
@@ -37,6 +38,14 @@ pub enum ProviderError {
         /// What is wrong, with line and column.
         message: String,
     },
+    /// The rules cannot be understood.
+    #[error("{path} is not a file of rules: {message}")]
+    Rules {
+        /// The file.
+        path: String,
+        /// What is wrong, with line and column where known.
+        message: String,
+    },
     /// The manifest contradicts its folder or itself.
     #[error("{path}: {message}")]
     Inconsistent {
@@ -56,12 +65,17 @@ pub struct Provider {
     target_schema: SettingsSchema,
     templates: BTreeMap<String, String>,
     digests: BTreeMap<String, String>,
+    rules: Vec<RuleSpec>,
 }
+
+/// The folder of what all providers share.
+const COMMON: &str = "common";
 
 /// Every provider that a plan can name.
 #[derive(Debug)]
 pub struct Catalog {
     providers: BTreeMap<String, Provider>,
+    rules: Vec<RuleSpec>,
     files: Vec<(Utf8PathBuf, String)>,
 }
 
@@ -69,6 +83,7 @@ pub struct Catalog {
 #[derive(Clone, Default)]
 struct Folder {
     manifest: Option<(String, String)>,
+    rules: Option<(String, String)>,
     templates: BTreeMap<String, String>,
 }
 
@@ -99,7 +114,8 @@ impl Catalog {
                 .map_err(|path| ProviderError::NotUtf8 { path: path.display().to_string() })?;
             let below = path.strip_prefix(&base).expect("the walk stays below its base");
             let Some((name, rest)) = below.as_str().split_once('/') else { continue };
-            let kept = rest == "provider.yaml" || (rest.starts_with("templates/") && rest.ends_with(".hbs"));
+            let kept = matches!(rest, "provider.yaml" | "rules.yaml")
+                || (rest.starts_with("templates/") && rest.ends_with(".hbs"));
             if !kept {
                 continue;
             }
@@ -111,14 +127,20 @@ impl Catalog {
         Self::assemble(folders, files)
     }
 
-    fn assemble(folders: BTreeMap<String, Folder>, files: Vec<(Utf8PathBuf, String)>) -> Result<Self, ProviderError> {
+    fn assemble(
+        mut folders: BTreeMap<String, Folder>,
+        files: Vec<(Utf8PathBuf, String)>,
+    ) -> Result<Self, ProviderError> {
         let shared = shared_templates();
+        let common = folders.remove(COMMON).unwrap_or_default();
+        let rules = common.rules()?;
         let mut providers = BTreeMap::new();
         for (name, folder) in folders {
             let provider = Provider::assemble(&name, folder, &shared)?;
             providers.insert(name, provider);
         }
-        Ok(Self { providers, files })
+        unique(&rules, &providers)?;
+        Ok(Self { providers, rules, files })
     }
 
     /// The provider of that name.
@@ -131,6 +153,11 @@ impl Catalog {
         self.providers.keys().map(String::as_str)
     }
 
+    /// The rules that hold whatever the provider is.
+    pub fn common_rules(&self) -> &[RuleSpec] {
+        &self.rules
+    }
+
     /// Files beside the plan that went into the catalog, with their digests.
     pub fn files(&self) -> &[(Utf8PathBuf, String)] {
         &self.files
@@ -141,14 +168,36 @@ impl Folder {
     fn add(&mut self, below: &str, shown: &str, text: String) {
         if below == "provider.yaml" {
             self.manifest = Some((shown.to_owned(), text));
+        } else if below == "rules.yaml" {
+            self.rules = Some((shown.to_owned(), text));
         } else if let Some(name) = below.strip_prefix("templates/").and_then(|name| name.strip_suffix(".hbs")) {
             self.templates.insert(name.to_owned(), text);
         }
     }
+
+    fn rules(&self) -> Result<Vec<RuleSpec>, ProviderError> {
+        let Some((path, text)) = &self.rules else { return Ok(Vec::new()) };
+        parse_rules(text).map_err(|message| ProviderError::Rules { path: path.clone(), message })
+    }
+}
+
+/// A rule is silenced and reported by its id: it names one rule.
+fn unique(common: &[RuleSpec], providers: &BTreeMap<String, Provider>) -> Result<(), ProviderError> {
+    let mut seen: BTreeMap<&str, &str> = common.iter().map(|rule| (rule.id.as_str(), COMMON)).collect();
+    for (name, provider) in providers {
+        for rule in &provider.rules {
+            if let Some(first) = seen.insert(&rule.id, name) {
+                let message = format!("the rule `{}` stands in providers/{first}/rules.yaml, too", rule.id);
+                return Err(ProviderError::Rules { path: format!("providers/{name}/rules.yaml"), message });
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Provider {
     fn assemble(name: &str, folder: Folder, shared: &BTreeMap<String, String>) -> Result<Self, ProviderError> {
+        let rules = folder.rules()?;
         let (path, text) = folder.manifest.ok_or_else(|| ProviderError::Inconsistent {
             path: format!("providers/{name}"),
             message: "it has no provider.yaml, and no provider of that name is built in".to_owned(),
@@ -174,7 +223,12 @@ impl Provider {
         let host_schema = compile("host", &manifest.settings.host)?;
         let target_schema = compile("target", &manifest.settings.target)?;
         let digests = templates.keys().map(|name| (name.clone(), digest_with_partials(name, &templates))).collect();
-        Ok(Self { host_schema, target_schema, templates, digests, manifest })
+        Ok(Self { host_schema, target_schema, templates, digests, rules, manifest })
+    }
+
+    /// Its own rules.
+    pub fn rules(&self) -> &[RuleSpec] {
+        &self.rules
     }
 
     /// Every template that it can use, by name without `.hbs`.
@@ -279,7 +333,7 @@ mod tests {
     #[test]
     fn the_embedded_provider_is_complete() {
         let catalog = Catalog::embedded().unwrap();
-        assert_eq!(catalog.names().collect::<Vec<_>>(), ["qemu"]);
+        assert_eq!(catalog.names().collect::<Vec<_>>(), ["qemu", "virtual-server-2005"]);
         let qemu = catalog.get("qemu").unwrap();
         let settings = qemu.host_settings(&Map::new());
         assert_eq!(settings["folder"], "vms");
@@ -309,7 +363,7 @@ mod tests {
             ("providers/bhyve/templates/scripts/vm.json.hbs", "x"),
         ]);
         let catalog = Catalog::open(&root).unwrap();
-        assert_eq!(catalog.names().collect::<Vec<_>>(), ["bhyve", "qemu"]);
+        assert_eq!(catalog.names().collect::<Vec<_>>(), ["bhyve", "qemu", "virtual-server-2005"]);
         assert!(catalog.get("qemu").unwrap().templates()["scripts/start.sh"].contains("mine"));
         assert_eq!(catalog.files().len(), 5);
     }

@@ -9,11 +9,26 @@ macro_rules! files {
 
 /// Path and text of every embedded file.
 pub const FILES: &[(&str, &str)] = files![
+    "providers/common/rules.yaml",
     "providers/qemu/provider.yaml",
     "providers/qemu/templates/scripts/create-vm.sh.hbs",
     "providers/qemu/templates/scripts/provider-init.sh.hbs",
     "providers/qemu/templates/scripts/start.sh.hbs",
     "providers/qemu/templates/scripts/vm.json.hbs",
+    "providers/virtual-server-2005/provider.yaml",
+    "providers/virtual-server-2005/rules.yaml",
+    "providers/virtual-server-2005/templates/scripts/capture.cmd.hbs",
+    "providers/virtual-server-2005/templates/scripts/cleanup-vm.cmd.hbs",
+    "providers/virtual-server-2005/templates/scripts/common-init.cmd.hbs",
+    "providers/virtual-server-2005/templates/scripts/create-vm.cmd.hbs",
+    "providers/virtual-server-2005/templates/scripts/deploy-vm.cmd.hbs",
+    "providers/virtual-server-2005/templates/scripts/host-agent.cmd.hbs",
+    "providers/virtual-server-2005/templates/scripts/post-deploy.cmd.hbs",
+    "providers/virtual-server-2005/templates/scripts/validate.cmd.hbs",
+    "providers/virtual-server-2005/templates/sequences/vs2005-capture-disk.xml.hbs",
+    "providers/virtual-server-2005/templates/sequences/vs2005-deploy-vm.xml.hbs",
+    "providers/virtual-server-2005/templates/sequences/vs2005-internal-state.xml.hbs",
+    "providers/virtual-server-2005/templates/sequences/vs2005-service-driver.xml.hbs",
     "templates/scripts/capture.sh.hbs",
     "templates/scripts/cleanup-vm.sh.hbs",
     "templates/scripts/common-init.sh.hbs",
@@ -41,7 +56,7 @@ mod tests {
             .map(|entry| entry.expect("the project's folder can be read"))
             .filter(|entry| entry.file_type().is_file())
             .map(|entry| entry.path().strip_prefix(root).expect("below the root").display().to_string())
-            .filter(|path| path.ends_with(".hbs") || path.ends_with("provider.yaml"))
+            .filter(|path| path.ends_with(".hbs") || path.ends_with("provider.yaml") || path.ends_with("rules.yaml"))
             .collect();
         found.sort();
         let embedded: Vec<&str> = FILES.iter().map(|(path, _)| *path).collect();

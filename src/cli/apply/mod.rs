@@ -102,6 +102,10 @@ fn execute(
     on_start: OnStart,
     accepted_edits: BTreeMap<String, String>,
 ) -> Result<Exit, Failure> {
+    if let Some(task) = manifest.tasks.iter().find(|task| !task.command.script.ends_with(".sh")) {
+        let text = format!("{} is not a script that this system runs: it is run by hand, elsewhere", task.command.script);
+        return Err(Failure::with(Exit::Refused, text));
+    }
     let controller = Embedded::start(&EmbeddedOptions::loopback(root.join(".replant")))?;
     let mut options = ApplyOptions::new(root.to_owned(), Utf8PathBuf::new(), manifest);
     options.on_start = on_start;

@@ -46,6 +46,18 @@ pub(super) static NAME: TextRule = TextRule {
     accepts: is_name,
 };
 
+/// The id of a rule.
+pub(super) static RULE: TextRule = TextRule {
+    what: "the id of a rule",
+    what_many: "ids of rules",
+    form: "lower case letters, digits and `-`; 80 characters at most",
+    pattern: r"^[a-z0-9-]{1,80}$",
+    accepts: |text| {
+        (1..=80).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    },
+};
+
 /// A name of a machine, or a glob over names.
 pub(super) static GLOB: TextRule = TextRule {
     what: "a machine's name or a glob over names",
@@ -120,8 +132,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn rules() -> [&'static TextRule; 8] {
-        [&FREE, &NONEMPTY, &PATH, &NAME, &GLOB, &FILE_NAME, &MAC, &VARIABLE]
+    fn rules() -> [&'static TextRule; 9] {
+        [&FREE, &NONEMPTY, &PATH, &NAME, &GLOB, &FILE_NAME, &MAC, &VARIABLE, &RULE]
     }
 
     fn agree(text: &str) {

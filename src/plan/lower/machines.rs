@@ -12,6 +12,7 @@ use super::store::absolute;
 use super::unique::check_macs;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, Spanned, closest};
 use crate::plan::document::shortened;
+use crate::plan::grammar;
 use crate::plan::model::{
     Allocation, Capture, Compression, Convert, DiskFormat, DiskIndex, EndState, Guest, Host, HostName, Inventory,
     Machine, MachineName, Nic, OnFailure, PostDeploy, Role, Source, SourceDisk, Target, Workload,
@@ -170,6 +171,7 @@ fn inventory(machine: At<'_>) -> Inventory {
         firmware: declared.get("firmware").and_then(At::choice),
         nics: nics.collect(),
         utilisation: capacity::utilisation(declared.get("utilisation")),
+        facts: declared.get("facts").map(|facts| grammar::facts(facts.node())).unwrap_or_default(),
     }
 }
 
