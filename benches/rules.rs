@@ -17,7 +17,10 @@ const RULES: usize = 150;
 fn plan(facts: bool) -> ResolvedPlan {
     let mut text = String::from("replant: 1\nname: bench\nhosts:\n");
     for host in 0..500 {
-        let _ = writeln!(text, "  h{host}: {{ provider: qemu, memory: 1TiB, facts: {{ macs: [], vm_names: [], addresses: [] }} }}");
+        let _ = writeln!(
+            text,
+            "  h{host}: {{ provider: qemu, memory: 1TiB, facts: {{ macs: [], vm_names: [], addresses: [] }} }}"
+        );
     }
     text.push_str("machines:\n");
     for at in 0..MACHINES {
@@ -62,6 +65,7 @@ fn plan(facts: bool) -> ResolvedPlan {
                 boots: (disk.index.0 == 0).then_some(Firmware::Bios),
             })
             .collect(),
+        document: None,
         memory: ByteCount(1 << 30),
         cpus: 2,
         firmware: Firmware::Bios,
@@ -84,7 +88,10 @@ fn main() {
         set.rules.push(Arc::new(Rule::compile(&spec, Origin::Common).expect("it compiled before")));
     }
     println!("{shipped} shipped rules compiled in {:.1} ms", compiled.as_secs_f64() * 1e3);
-    println!("{:<34} {:>9} {:>11} {:>12} {:>12}", "10,000 machines, 150 rules", "seconds", "us a check", "violations", "unknown");
+    println!(
+        "{:<34} {:>9} {:>11} {:>12} {:>12}",
+        "10,000 machines, 150 rules", "seconds", "us a check", "violations", "unknown"
+    );
     for (name, facts) in [("every fact declared", true), ("no facts: most rules unknown", false)] {
         let plan = plan(facts);
         for round in ["first", "again"] {

@@ -180,7 +180,7 @@ impl fmt::Display for ByteCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const STEPS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
         match STEPS.iter().find(|(_, factor)| self.0 >= *factor) {
-            Some((unit, factor)) if self.0 % factor == 0 => write!(f, "{} {unit}", self.0 / factor),
+            Some((unit, factor)) if self.0.is_multiple_of(*factor) => write!(f, "{} {unit}", self.0 / factor),
             Some((unit, factor)) => write!(f, "{:.1} {unit}", self.0 as f64 / *factor as f64),
             None => write!(f, "{} B", self.0),
         }

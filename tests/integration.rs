@@ -7,6 +7,7 @@ mod common;
 mod end_to_end;
 mod guest;
 mod image;
+mod inventory;
 mod plan;
 mod planner;
 mod render;

@@ -22,5 +22,11 @@ if command -v cargo-deny >/dev/null 2>&1; then
 else
     echo "    cargo-deny is not installed: the licence test of the suite checks the same list"
 fi
+if cargo clippy --version >/dev/null 2>&1; then
+    step cargo clippy --all-targets -- --deny warnings
+else
+    echo "    clippy is not installed: rustup component add clippy; its findings are not checked here"
+fi
+RUSTDOCFLAGS="--deny warnings" step cargo doc --no-deps
 step cargo test --release
 say "All checks passed"

@@ -23,6 +23,6 @@ pub use boot::{BootError, ConversionResult, GuestStep, convert_guest};
 pub use discover::{DeviceFacts, discover};
 pub use enrol::{EnrolError, Enrolment, enrol};
 pub use http::{Client, HttpError};
-pub use order::{BootOrder, OrderError};
+pub use order::{BootOrder, OrderError, controller_address};
 pub use report::Reporter;
 pub use work::{AgentError, run};

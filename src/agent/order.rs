@@ -46,12 +46,7 @@ impl BootOrder {
         let url = word(CONTROLLER)?;
         let malformed =
             |prefix: &str, value: &str, wanted| OrderError::Malformed { word: format!("{prefix}{value}"), wanted };
-        let controller = url
-            .strip_prefix("https://")
-            .and_then(|rest| rest.trim_end_matches('/').rsplit_once(':'))
-            .and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)))
-            .filter(|(host, _)| !host.is_empty() && !host.contains('/'))
-            .ok_or_else(|| malformed(CONTROLLER, url, "write https://HOST:PORT"))?;
+        let controller = controller_address(url)?;
         let ca = word(CA)?;
         let ca = Fingerprint::parse(ca).ok_or_else(|| malformed(CA, ca, "write sha256: and 64 hexadecimal digits"))?;
         Ok(Self { controller, ca, token: word(TOKEN)?.to_owned() })
@@ -62,6 +57,15 @@ impl BootOrder {
         let (host, port) = &self.controller;
         format!("{CONTROLLER}https://{host}:{port} {CA}{} {TOKEN}{}", self.ca, self.token)
     }
+}
+
+/// Host and port of `https://HOST:PORT`.
+pub fn controller_address(url: &str) -> Result<(String, u16), OrderError> {
+    url.strip_prefix("https://")
+        .and_then(|rest| rest.trim_end_matches('/').rsplit_once(':'))
+        .and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)))
+        .filter(|(host, _)| !host.is_empty() && !host.contains(['/', ' ']))
+        .ok_or_else(|| OrderError::Malformed { word: format!("{CONTROLLER}{url}"), wanted: "write https://HOST:PORT" })
 }
 
 #[cfg(test)]

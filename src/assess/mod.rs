@@ -9,7 +9,7 @@ pub mod rules;
 pub mod sizing;
 
 use crate::diagnostic::Diagnostics;
-use crate::inventory::ResolvedPlan;
+use crate::inventory::{KnownPlan, ResolvedPlan};
 use crate::plan::Plan;
 use crate::provider::Catalog;
 use rules::{Checked, Coverage, Findings, RuleSet};
@@ -41,8 +41,8 @@ pub fn assess(plan: &ResolvedPlan, catalog: &Catalog, coverage: &dyn Coverage) -
 }
 
 /// Checks a plan whose disks were not looked at: what only they can tell stays unknown.
-pub fn assess_unseen(plan: &Plan, catalog: &Catalog, coverage: &dyn Coverage) -> Assessment {
-    check(plan, &Checked::unseen(plan), catalog, coverage)
+pub fn assess_unseen(known: &KnownPlan, catalog: &Catalog, coverage: &dyn Coverage) -> Assessment {
+    check(&known.plan, &Checked::unseen(known), catalog, coverage)
 }
 
 fn check(plan: &Plan, checked: &Checked<'_>, catalog: &Catalog, coverage: &dyn Coverage) -> Assessment {

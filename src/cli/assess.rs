@@ -10,7 +10,8 @@ use super::{Exit, Failure, Global, say};
 use crate::assess::placement::{Proposal, propose};
 use crate::assess::sizing::{Fleet, ProviderConstants, assess_plan};
 use crate::diagnostic::Diagnostics;
-use crate::plan::{self, Plan};
+use crate::inventory;
+use crate::plan::Plan;
 use crate::provider::Catalog;
 use crate::units::Percent;
 
@@ -64,7 +65,8 @@ struct Report<'a> {
 
 /// Runs the verb.
 pub fn run(args: &AssessArgs, global: &Global) -> Result<Exit, Failure> {
-    let (plan, warnings) = plan::load(&args.plan)?;
+    let (known, warnings) = inventory::load(&args.plan)?;
+    let plan = known.plan;
     let explain = match &args.explain {
         None => None,
         Some(name) => Some(find(&plan, name)?),

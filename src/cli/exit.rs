@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::execute::{ExecuteError, Outcome};
 use crate::journal::JournalError;
+use crate::planner::SelectionError;
 
 /// The exit codes of `replant`; an interface, listed in the README.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +89,17 @@ impl From<&ExecuteError> for Exit {
             | ExecuteError::RunFolder { .. }
             | ExecuteError::NoOrigin { .. }
             | ExecuteError::PastCommit { .. } => Self::Error,
+        }
+    }
+}
+
+impl From<&SelectionError> for Exit {
+    fn from(error: &SelectionError) -> Self {
+        match error {
+            SelectionError::NamesNothing { .. } => Self::Usage,
+            SelectionError::Inconsistent { .. } | SelectionError::Settled { .. } | SelectionError::Nothing => {
+                Self::Refused
+            }
         }
     }
 }

@@ -5,11 +5,11 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 
 use camino::{Utf8Path, Utf8PathBuf};
-use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{Exit, Failure, Global};
+use crate::controller::{Authority, PkiError};
 use crate::plan;
 
 const PLAN: &str = include_str!("init/plan.yaml");
@@ -35,8 +35,8 @@ pub struct InitArgs {
 enum InitError {
     #[error("cannot make `{path}`")]
     Make { path: Utf8PathBuf, source: io::Error },
-    #[error("`{present}` is there without `{missing}`: restore the missing half, or remove both files to get a new CA")]
-    HalfAuthority { present: Utf8PathBuf, missing: Utf8PathBuf },
+    #[error(transparent)]
+    Authority(#[from] PkiError),
     #[error("cannot make a key: {0}")]
     Key(String),
 }
@@ -116,19 +116,13 @@ impl Scaffold {
 
     /// The CA that agents and controllers trust: both halves or none.
     fn authority(&mut self) -> Result<(), InitError> {
-        const CERTIFICATE: &str = ".replant/ca.pem";
-        const KEY: &str = ".replant/ca.key";
-        let (certificate, key) = (self.folder.join(CERTIFICATE), self.folder.join(KEY));
-        match (certificate.exists(), key.exists()) {
-            (true, false) => return Err(InitError::HalfAuthority { present: certificate, missing: key }),
-            (false, true) => return Err(InitError::HalfAuthority { present: key, missing: certificate }),
-            _ => {}
-        }
-        let pair = KeyPair::generate().map_err(|error| InitError::Key(error.to_string()))?;
-        let text = self_signed(&pair).map_err(|error| InitError::Key(error.to_string()))?;
-        // The key first: a certificate without its key could never be used.
-        if self.make(KEY, SECRET, || Ok(Zeroizing::new(pair.serialize_pem())))? || certificate.exists() {
-            self.make(CERTIFICATE, PUBLIC, || Ok(Zeroizing::new(text)))?;
+        let state = self.folder.join(STATE);
+        let there = state.join("ca.pem").exists() && state.join("ca.key").exists();
+        Authority::open(state.as_std_path())?;
+        let list = if there { &mut self.kept } else { &mut self.created };
+        for name in ["ca.key", "ca.pem"] {
+            let path = state.join(name);
+            list.push(path.strip_prefix(".").unwrap_or(&path).to_owned());
         }
         Ok(())
     }
@@ -170,13 +164,4 @@ fn store_key() -> Result<Zeroizing<String>, InitError> {
     }
     text.push('\n');
     Ok(text)
-}
-
-fn self_signed(pair: &KeyPair) -> Result<String, rcgen::Error> {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, "replant CA");
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    Ok(params.self_signed(pair)?.pem())
 }

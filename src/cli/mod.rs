@@ -7,6 +7,7 @@ mod exit;
 mod agent;
 mod apply;
 mod assess;
+mod device;
 mod graph;
 mod guest;
 mod image;
@@ -20,6 +21,7 @@ mod rules;
 mod schema;
 mod source;
 mod status;
+mod terminal;
 mod tools;
 mod validate;
 mod vm;
@@ -60,7 +62,7 @@ enum Verb {
     Validate(validate::ValidateArgs),
     /// Size every machine, see whether the hosts have room, and propose where each should go
     Assess(assess::AssessArgs),
-    /// Print the JSON Schema (2020-12) of plan files
+    /// Print the schema of plan files or of inventory documents
     Schema(schema::SchemaArgs),
     /// Preview everything that `apply` would do
     Plan(plan::PlanArgs),
@@ -82,6 +84,8 @@ enum Verb {
     Guest(guest::GuestArgs),
     /// Start, stop and watch virtual machines of the embedded provider
     Vm(vm::VmArgs),
+    /// The machines that the controller knows: register, show, have them boot into the agent, release
+    Device(device::DeviceArgs),
     /// Look at a source again before it is touched
     Source(source::SourceArgs),
 }
@@ -105,6 +109,7 @@ pub fn main() -> ExitCode {
         Verb::Agent(args) => agent::run(args, global),
         Verb::Guest(args) => guest::run(args, global),
         Verb::Vm(args) => vm::run(args, global),
+        Verb::Device(args) => device::run(args, global),
         Verb::Source(args) => source::run(args, global),
     };
     match outcome {

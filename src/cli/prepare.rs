@@ -12,8 +12,8 @@ use crate::planner::{self, Preview, Selected, Selection, TaskGraph};
 use crate::provider::Catalog;
 use crate::render::{ArtifactSet, NoSink, render};
 
-use super::Failure;
 use super::tools::missing_tools;
+use super::{Exit, Failure};
 
 /// A plan with all that follows from it.
 pub struct Prepared {
@@ -39,8 +39,17 @@ pub struct Prepared {
 
 /// Loads, observes, assesses, renders and plans.
 pub fn prepare(path: &Utf8Path, selection: &Selection) -> Result<Prepared, Failure> {
-    let (plan, mut warnings) = plan::load(path)?;
-    let facts = inventory::observe(&plan)?;
+    let (mut plan, mut warnings) = plan::load(path)?;
+    let ledger = match JournalReader::open(&plan.root)? {
+        Some(reader) => reader.ledger()?,
+        None => Ledger::default(),
+    };
+    warnings.extend(inventory::leave_migrated(&mut plan, &ledger));
+    let documents = inventory::attach(&mut plan, &mut warnings);
+    let mut facts = inventory::observe(&plan)?;
+    for (facts, document) in facts.iter_mut().zip(documents) {
+        facts.document = document;
+    }
     let (plan, more) = inventory::resolve(plan, facts)?;
     warnings.extend(more);
     let catalog = Catalog::open(&plan.plan.root)?;
@@ -52,11 +61,8 @@ pub fn prepare(path: &Utf8Path, selection: &Selection) -> Result<Prepared, Failu
     }
     let artifacts = render(&plan, &catalog, &|_| true, &NoSink)?;
     let graph = planner::draft(&plan, &catalog)?.bind(|path| artifacts.digest(path))?;
-    let ledger = match JournalReader::open(&plan.plan.root)? {
-        Some(reader) => reader.ledger()?,
-        None => Ledger::default(),
-    };
-    let selected = planner::select(&graph, selection, &ledger)?;
+    let selected =
+        planner::select(&graph, selection, &ledger).map_err(|error| Failure::with(Exit::from(&error), error))?;
     let preview = planner::preview(&selected, &ledger);
     let findings = assessment.findings;
     Ok(Prepared { plan, catalog, artifacts, ledger, graph, selected, preview, warnings, findings })

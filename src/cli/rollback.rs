@@ -1,7 +1,6 @@
 //! `replant rollback`.
 
 use std::env;
-use std::io::IsTerminal;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
@@ -9,10 +8,9 @@ use crate::execute::{
     ExecuteError, Injection, RollbackOptions, RunReport, UndoStep, UnwindPreview, preview_rollback, rollback,
 };
 use crate::planner::Reversal;
-use crate::progress::Display;
 
 use super::status::{absolute, state_root};
-use super::{Exit, Failure, Global};
+use super::{Exit, Failure, Global, terminal};
 
 /// The arguments of `replant rollback`.
 #[derive(Debug, clap::Args)]
@@ -49,7 +47,7 @@ pub fn run(args: &RollbackArgs, global: &Global) -> Result<Exit, Failure> {
     options.jobs = args.jobs;
     options.injections.clone_from(&args.inject);
     options.command = env::args().collect::<Vec<_>>().join(" ");
-    options.display = display(global);
+    options.display = terminal::display(global);
 
     let preview = preview_rollback(&options).map_err(as_failure)?;
     if args.plan {
@@ -64,7 +62,7 @@ pub fn run(args: &RollbackArgs, global: &Global) -> Result<Exit, Failure> {
     }
     if !args.yes {
         show_preview(&preview, global);
-        if !confirmed()? {
+        if !terminal::confirmed("Undo all of this?")? {
             return Err(Failure::with(Exit::Error, "nothing was undone"));
         }
     }
@@ -72,37 +70,13 @@ pub fn run(args: &RollbackArgs, global: &Global) -> Result<Exit, Failure> {
     if !global.json {
         show_report(&report, &root);
     }
-    Ok(exit_of(&report))
-}
-
-/// The display that fits where the output goes.
-pub(super) fn display(global: &Global) -> Display {
-    match (global.json, std::io::stderr().is_terminal()) {
-        (true, _) => Display::Json(Box::new(std::io::stdout())),
-        (false, true) => Display::Bars,
-        (false, false) => Display::Lines(Box::new(std::io::stdout())),
-    }
-}
-
-/// The exit code of a finished run.
-fn exit_of(report: &RunReport) -> Exit {
-    report.outcome.into()
+    Ok(report.outcome.into())
 }
 
 /// An error of the executor with its exit code.
 pub(super) fn as_failure(error: ExecuteError) -> Failure {
     let exit = Exit::from(&error);
     Failure::with(exit, error)
-}
-
-fn confirmed() -> Result<bool, Failure> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Failure::with(Exit::Usage, "nobody can be asked here: confirm with `--yes`"));
-    }
-    println!("Undo all of this? Only `yes` is a yes:");
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(answer.trim() == "yes")
 }
 
 fn show_preview(preview: &UnwindPreview, global: &Global) {

@@ -44,11 +44,17 @@ pub fn silenced(findings: &Findings) -> Vec<String> {
     groups.into_iter().map(line).collect()
 }
 
+/// Where a rule is explained.
+pub fn doc(id: &str) -> String {
+    format!("docs/rules.md#{id}")
+}
+
 /// Everything that the rules found.
 pub fn json(findings: &Findings) -> Value {
     let violation = |violation: &crate::assess::rules::Violation| {
         json!({
             "rule": violation.rule.spec.id,
+            "doc": doc(&violation.rule.spec.id),
             "severity": violation.rule.spec.severity,
             "section": violation.rule.spec.section,
             "subject": violation.subject.to_string(),

@@ -113,9 +113,19 @@ fn rows<'a>(ledger: &'a Ledger, manifest: Option<&'a RunManifest>) -> Vec<Row<'a
     let tasks: &[Task] = manifest.map_or(&[], |manifest| &manifest.tasks);
     let order: HashMap<&Address, usize> = tasks.iter().enumerate().map(|(at, task)| (&task.address, at)).collect();
     let queues = manifest.map(|manifest| queues(ledger, manifest)).unwrap_or_default();
+    // A cleanup is of interest until its machine goes forward again; runs sort by when they began.
+    let mut newest: HashMap<&str, &str> = HashMap::new();
+    for (address, entry) in &ledger.entries {
+        let run = newest.entry(address.scope()).or_default();
+        *run = (*run).max(&entry.run);
+    }
+    let is_past = |address: &Address, entry: &LedgerEntry| {
+        address.as_str().ends_with("/cleanup") && newest.get(address.scope()).is_some_and(|run| *run > &*entry.run)
+    };
     let mut rows: Vec<Row<'a>> = ledger
         .entries
         .iter()
+        .filter(|(address, entry)| entry.status != TaskStatus::Applied || !is_past(address, entry))
         .map(|(address, entry)| Row { address, entry: Some(entry), waits: queues.get(address).cloned() })
         .collect();
     rows.extend(

@@ -8,6 +8,8 @@
 //! A token opens one enrolment, once, before it expires. A certificate opens the job it was issued for and no other. All
 //! of it lives in memory: a controller that is gone leaves nothing behind that could be used.
 
+pub mod devices;
+
 mod embedded;
 mod jobs;
 mod local;

@@ -1,9 +1,9 @@
 //! The CA of a working directory, and the certificates that it issues: one for the controller, one for each device.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -39,8 +39,10 @@ pub enum PkiError {
         error: io::Error,
     },
     /// Only one of the CA's two files is there.
-    #[error("{missing} is missing, and its other half is there: restore it, or remove both to make a new CA")]
+    #[error("{present} is there without {missing}: restore the missing half, or remove both files to get a new CA")]
     Half {
+        /// The file that is there.
+        present: PathBuf,
         /// The missing file.
         missing: PathBuf,
     },
@@ -92,6 +94,12 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
+impl serde::Serialize for Fingerprint {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 /// The one cryptography provider of this program.
 pub fn crypto_provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
@@ -119,8 +127,8 @@ impl Authority {
         match (certificate.exists(), key.exists()) {
             (true, true) => {}
             (false, false) => create(state, &certificate, &key)?,
-            (true, false) => return Err(PkiError::Half { missing: key }),
-            (false, true) => return Err(PkiError::Half { missing: certificate }),
+            (true, false) => return Err(PkiError::Half { present: certificate, missing: key }),
+            (false, true) => return Err(PkiError::Half { present: key, missing: certificate }),
         }
         Self::from_pem(&read(&certificate)?, &read(&key)?)
     }
@@ -192,10 +200,18 @@ fn create(state: &Path, certificate: &Path, key: &Path) -> Result<(), PkiError> 
     write(certificate, 0o644, &made.pem())
 }
 
+/// Writes beside the place and moves the finished file to it; what is there is never replaced.
 fn write(path: &Path, mode: u32, text: &str) -> Result<(), PkiError> {
     let io = |error| PkiError::Io { path: path.to_owned(), error };
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(io)?;
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .prefix(".replant-ca-")
+        .permissions(fs::Permissions::from_mode(mode))
+        .tempfile_in(folder)
+        .map_err(io)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(io)?;
+    file.persist_noclobber(path).map_err(|error| io(error.error))?;
+    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)
 }
 
 fn read(path: &Path) -> Result<String, PkiError> {
@@ -208,8 +224,6 @@ fn content<E: fmt::Display>(what: &'static str) -> impl FnOnce(E) -> PkiError {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use super::catalog::{index_path, pack_path, write_entries};
 use super::chunk::ChunkId;
@@ -17,9 +17,26 @@ use super::store::Store;
 /// A pack that grows beyond this is closed at the next sync, so that garbage can be collected pack by pack.
 const PACK_LIMIT: u64 = 1 << 30;
 
+/// The store that is appended to.
+enum Home<'s> {
+    Borrowed(&'s Store),
+    Shared(Arc<Store>),
+}
+
+impl std::ops::Deref for Home<'_> {
+    type Target = Store;
+
+    fn deref(&self) -> &Store {
+        match self {
+            Self::Borrowed(store) => store,
+            Self::Shared(store) => store,
+        }
+    }
+}
+
 /// Appends to a store; shared by threads.
 pub(super) struct Appender<'s> {
-    store: &'s Store,
+    store: Home<'s>,
     state: Mutex<State>,
 }
 
@@ -44,7 +61,13 @@ impl<'s> Appender<'s> {
     /// Recovers what dead writers left, then appends to a new pack (made when the first chunk comes).
     pub(super) fn new(store: &'s Store) -> Result<Self> {
         store.recover()?;
-        Ok(Self { store, state: Mutex::new(State::default()) })
+        Ok(Self { store: Home::Borrowed(store), state: Mutex::new(State::default()) })
+    }
+
+    /// As [`Self::new`], for one that lives as long as it wants to.
+    pub(super) fn shared(store: Arc<Store>) -> Result<Appender<'static>> {
+        store.recover()?;
+        Ok(Appender { store: Home::Shared(store), state: Mutex::new(State::default()) })
     }
 
     /// Whether a chunk needs not be stored.

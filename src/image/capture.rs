@@ -100,16 +100,17 @@ fn drop_unfinished(store: &Store, disk: &DiskName, id: ImageId) -> Result<()> {
     remove(&store.unfinished_path(disk, id))
 }
 
-fn remove(path: &Path) -> Result<()> {
+pub(super) fn remove(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(ImageError::file("removing", path)(error)),
         _ => Ok(()),
     }
 }
 
-/// Whether an equal identity line proves equal content: a file's time stamp does, a device's serial number does not.
+/// Whether an equal record proves equal content: a file's time stamp does, a device's serial number does not. Of a disk
+/// in an agent the path does: it names the boot, and from then on nobody could write the disk.
 fn proves_content(identity: &str) -> bool {
-    identity.starts_with("file ")
+    identity.starts_with("file ") || identity.starts_with("agent ")
 }
 
 /// Captures a disk. Run again after any interruption, it goes on where it stopped.
@@ -165,18 +166,18 @@ fn present(store: &Store, disk: &DiskName, id: ImageId) -> Result<CaptureReport>
 }
 
 /// A capture that is under way.
-struct Begun {
-    id: ImageId,
-    hasher: DiskHasher,
+pub(super) struct Begun {
+    pub(super) id: ImageId,
+    pub(super) hasher: DiskHasher,
     /// Chunks done, in disk order.
-    done: u64,
-    data_chunks: u64,
+    pub(super) done: u64,
+    pub(super) data_chunks: u64,
     /// Chunks done when this run began.
-    resumed: u64,
-    map: MapWriter,
+    pub(super) resumed: u64,
+    pub(super) map: MapWriter,
 }
 
-fn begin(store: &Store, disk: &DiskName, source: &SourceRecord, size: u64) -> Result<Begun> {
+pub(super) fn begin(store: &Store, disk: &DiskName, source: &SourceRecord, size: u64) -> Result<Begun> {
     let (id, chunk_size) = (ImageId::new(), store.settings().chunk_size);
     for old in store.unfinished(disk)? {
         drop_unfinished(store, disk, old)?;
@@ -197,7 +198,7 @@ fn begin(store: &Store, disk: &DiskName, source: &SourceRecord, size: u64) -> Re
 }
 
 /// Goes on with a capture of the same, unchanged source. Whatever does not fit is dropped: its chunks are in the store.
-fn resume(store: &Store, disk: &DiskName, source: &SourceRecord, size: u64) -> Result<Option<Begun>> {
+pub(super) fn resume(store: &Store, disk: &DiskName, source: &SourceRecord, size: u64) -> Result<Option<Begun>> {
     let Some(id) = store.unfinished(disk)?.pop() else { return Ok(None) };
     let chunk_size = store.settings().chunk_size;
     let Ok(record) = store.read_unfinished(disk, id) else { return Ok(None) };

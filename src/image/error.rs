@@ -38,6 +38,15 @@ pub enum ImageError {
         /// The name.
         name: String,
     },
+    /// Work between a disk and a store on another machine failed.
+    #[error("{doing} failed")]
+    Remote {
+        /// What was being done, as a gerund.
+        doing: &'static str,
+        /// Why.
+        #[source]
+        error: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// An operation on a file failed.
     #[error("{doing} {path}", path = path.display())]
     File {
@@ -280,6 +289,11 @@ impl ImageError {
     /// A file of the store that does not hold what was written.
     pub(super) fn damaged(path: &Path, what: impl Into<String>) -> Self {
         Self::Damaged { path: path.to_owned(), what: what.into() }
+    }
+
+    /// For `map_err` on what another machine had to do.
+    pub(super) fn remote(doing: &'static str) -> impl FnOnce(Box<dyn std::error::Error + Send + Sync>) -> Self {
+        move |error| Self::Remote { doing, error }
     }
 
     /// Names the disk whose work failed.

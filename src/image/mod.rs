@@ -34,6 +34,7 @@ mod map;
 mod marker;
 mod name;
 mod pack;
+pub mod remote;
 mod remove;
 mod seal;
 mod set;

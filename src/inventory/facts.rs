@@ -1,8 +1,11 @@
-//! Facts, and a plan that every needed fact is bound to.
+//! Facts of disks, and a plan that every needed fact is bound to.
+
+use std::sync::Arc;
 
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
+use super::model::Document;
 use crate::plan::{DiskFormat, DiskIndex, Firmware, Nic, Plan};
 use crate::units::ByteCount;
 
@@ -39,18 +42,22 @@ pub enum DiskKind {
 }
 
 /// What was seen of one machine, in plan order of its disks.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct MachineFacts {
     /// Its disks.
     pub disks: Vec<DiskFacts>,
+    /// What its inventory document says, if the plan names one.
+    pub document: Option<Arc<Document>>,
 }
 
 /// A machine's open questions answered from declaration or observation. Stands at the same index as
 /// `plan.machines`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ResolvedMachine {
     /// What was seen.
     pub disks: Vec<DiskFacts>,
+    /// What its inventory document says, if the plan names one.
+    pub document: Option<Arc<Document>>,
     /// Memory of the VM.
     pub memory: ByteCount,
     /// Processors of the VM.

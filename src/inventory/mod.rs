@@ -1,17 +1,25 @@
-//! What exists: facts about a machine's disks, who observed them and when; never a guess.
+//! What exists: facts about machines and their disks, who observed them and when; never a guess.
 //!
 //! ```text
+//! files of other tools --import--> Document (XML, JSON) --bind--> Plan with what it leaves open filled in
+//! samples              --performance-----^
 //! Plan --observe--> facts of every source disk --resolve--> ResolvedPlan
 //! ```
 //!
 //! Sources are opened for reading only, always.
 
+mod bind;
+pub mod document;
 mod facts;
 mod holders;
+mod migrated;
+pub mod model;
 mod probe;
 mod resolve;
 
+pub use bind::{KnownPlan, attach, load};
 pub use facts::{DiskFacts, DiskKind, MachineFacts, ResolvedMachine, ResolvedPlan};
 pub use holders::{Holder, holders};
+pub use migrated::leave_migrated;
 pub use probe::{ProbeError, observe, probe_disk};
 pub use resolve::resolve;

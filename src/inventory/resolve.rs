@@ -71,6 +71,7 @@ fn bind(machine: &Machine, facts: MachineFacts, found: &mut Diagnostics) -> Reso
     }
     ResolvedMachine {
         disks: facts.disks,
+        document: facts.document,
         memory: memory.unwrap_or(ByteCount(0)),
         cpus: cpus.unwrap_or(0),
         firmware: firmware.unwrap_or(Firmware::Bios),

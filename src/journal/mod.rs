@@ -31,6 +31,6 @@ pub use event::{Event, Measured, Record, RunId, RunOpened, TaskEvent};
 pub use lease::{Holder, ProcessIdentity, ProcessStat, SILENCE};
 pub use ledger::{Ledger, LedgerEntry};
 pub use reader::{JournalReader, RunRecord};
-pub use schema::{FORMAT, journal_path};
+pub use schema::{FORMAT, journal_path, open_state, state_error};
 pub use status::{IllegalEvent, TaskEventKind, TaskStatus};
 pub use store::{Ack, Journal, Leased, OnLost, PlannedFaults};

@@ -118,6 +118,17 @@ pub(super) fn open_writer(root: &Utf8Path) -> Result<(Connection, Utf8PathBuf), 
     Ok((connection, path.clone()))
 }
 
+/// The database of a plan root for another table in it, such as the devices': made if it is missing, checked as the
+/// journal checks it. Whoever opens it keeps its hands off the journal's own tables.
+pub fn open_state(root: &Utf8Path) -> Result<(Connection, Utf8PathBuf), JournalError> {
+    open_writer(root)
+}
+
+/// Turns an error of such a table into the journal's, saying what was attempted.
+pub fn state_error(path: &Utf8Path, doing: &'static str, error: rusqlite::Error) -> JournalError {
+    failed(path, doing)(error)
+}
+
 /// Opens for reading; `None` if there is no journal yet. Takes no lock that would hold up a writer.
 pub(super) fn open_reader(root: &Utf8Path) -> Result<Option<(Connection, Utf8PathBuf)>, JournalError> {
     let path = journal_path(root);

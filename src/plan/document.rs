@@ -23,7 +23,7 @@ const MAX_REPLAYED: usize = 1_500_000;
 /// Events inside anchors, counted once for each anchor around them.
 const MAX_ANCHORED: usize = 200_000;
 /// Collections inside collections; a plan needs eight.
-const MAX_DEPTH: usize = 48;
+const MAX_DEPTH: usize = 32;
 
 /// A range of bytes in the document's file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -233,6 +233,8 @@ pub struct Inventory {
     pub utilisation: Utilisation,
     /// Further declared facts: sizes in bytes, durations in seconds.
     pub facts: serde_json::Map<String, serde_json::Value>,
+    /// The document that says what is not declared here, absolute path.
+    pub document: Option<Spanned<Utf8PathBuf>>,
 }
 
 /// A network adapter.

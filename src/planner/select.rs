@@ -1,12 +1,12 @@
 //! What `--machine`, `--exclude`, `--from` and `--redo` take of a graph, and whether the rest can be left out.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
 use crate::diagnostic::closest;
-use crate::journal::Ledger;
+use crate::journal::{Ledger, TaskStatus};
 
 use super::graph::TaskGraph;
 use super::task::{Phase, Reversal, Task};
@@ -53,6 +53,17 @@ pub enum SelectionError {
     Inconsistent {
         /// What is selected, and what it needs that is left out and not done.
         needs: Vec<(Address, Address)>,
+    },
+    /// A machine that is finished is asked to be done again.
+    #[error(
+        "`{machine}` is past its point of no return, and `--redo` names `{task}`; \
+             take it back first: `replant rollback --machine {machine} --past-commit`"
+    )]
+    Settled {
+        /// The machine.
+        machine: String,
+        /// The first task of it that is named.
+        task: Address,
     },
     /// Everything was left out.
     #[error("nothing is left to do: the options leave out every task")]
@@ -113,24 +124,46 @@ pub fn select(graph: &TaskGraph, selection: &Selection, ledger: &Ledger) -> Resu
     for (at, task) in tasks.iter().enumerate() {
         taken[at] &= !matches(task, &selection.exclude);
     }
+    let settled = settled(tasks, ledger);
+    let remade = tasks.iter().zip(&taken).find(|(task, taken)| {
+        **taken
+            && matches!(task.phase, Phase::Capture | Phase::Create | Phase::Deploy)
+            && settled.contains_key(task.address.scope())
+            && matches(task, &selection.redo)
+    });
+    if let Some((task, _)) = remade {
+        return Err(SelectionError::Settled { machine: task.address.scope().to_owned(), task: task.address.clone() });
+    }
+    let stays = |task: &Task| settled.get(task.address.scope()).is_some_and(|changed| !changed.is_empty());
+    let some_stay = tasks.iter().enumerate().any(|(at, task)| taken[at] && stays(task));
+    for (at, task) in tasks.iter().enumerate() {
+        taken[at] &= !stays(task);
+    }
+    let is_done = |task: &Task| stays(task) || is_done(task, ledger);
 
     let mut needs = Vec::new();
     for (at, task) in tasks.iter().enumerate().filter(|(at, _)| taken[*at]) {
         let missing = task.depends_on.iter().filter(|before| !taken[number[before]]);
-        needs.extend(
-            missing.filter(|m| !is_done(&tasks[number[m]], ledger)).map(|m| (tasks[at].address.clone(), m.clone())),
-        );
+        needs.extend(missing.filter(|m| !is_done(&tasks[number[m]])).map(|m| (tasks[at].address.clone(), m.clone())));
     }
     if !needs.is_empty() {
         return Err(SelectionError::Inconsistent { needs });
     }
-    if !tasks.iter().enumerate().any(|(at, task)| taken[at] && task.phase != Phase::Cleanup) {
+    if !some_stay
+        && !tasks.is_empty()
+        && !tasks.iter().enumerate().any(|(at, task)| taken[at] && task.phase != Phase::Cleanup)
+    {
         return Err(SelectionError::Nothing);
     }
 
     let mut complete = selection.clone();
     complete.redo = with_dependents(tasks, &number, &taken, selection);
-    let notes = notes(tasks, &taken, ledger);
+    let left: Vec<(&Task, bool)> =
+        tasks.iter().zip(&taken).filter(|(task, _)| !stays(task)).map(|(task, taken)| (task, *taken)).collect();
+    let mut notes = notes(&left, ledger);
+    notes.extend(
+        settled.iter().filter(|(_, changed)| !changed.is_empty()).map(|(machine, changed)| stay(machine, changed)),
+    );
     let kept = tasks.iter().enumerate().filter(|(at, _)| taken[*at]).map(|(_, task)| {
         let mut task = task.clone();
         task.depends_on.retain(|before| taken[number[before]]);
@@ -180,18 +213,43 @@ fn is_done(task: &Task, ledger: &Ledger) -> bool {
     ledger.entries.get(&task.address).is_some_and(|entry| entry.status.is_done() && entry.key == task.key)
 }
 
-fn notes(tasks: &[Task], taken: &[bool], ledger: &Ledger) -> Vec<String> {
-    let left: Vec<&Task> = tasks
-        .iter()
-        .zip(taken)
-        .filter(|(task, taken)| !**taken && task.phase != Phase::Cleanup)
-        .map(|(task, _)| task)
-        .collect();
+/// Machines past their point of no return, each with its tasks before that whose inputs are others now. Such a machine
+/// is at work: what changed since, be it only the wording of a template, must not take it down.
+fn settled<'a>(tasks: &'a [Task], ledger: &Ledger) -> BTreeMap<&'a str, Vec<&'a Task>> {
+    let applied =
+        |task: &Task| ledger.entries.get(&task.address).is_some_and(|entry| entry.status == TaskStatus::Applied);
+    let ends = tasks.iter().filter(|task| matches!(task.reversal, Reversal::PointOfNoReturn { .. }) && applied(task));
+    let mut settled: BTreeMap<&str, Vec<&Task>> = ends.map(|task| (task.address.scope(), Vec::new())).collect();
+    for task in tasks {
+        let is_before = !matches!(task.phase, Phase::PostDeploy | Phase::Cleanup);
+        if is_before
+            && !is_done(task, ledger)
+            && let Some(changed) = settled.get_mut(task.address.scope())
+        {
+            changed.push(task);
+        }
+    }
+    settled
+}
+
+fn stay(machine: &str, changed: &[&Task]) -> String {
+    const SHOWN: usize = 3;
+    let names: Vec<&str> = changed.iter().take(SHOWN).map(|task| task.address.as_str()).collect();
+    let more = if changed.len() > SHOWN { format!(" and {} more", changed.len() - SHOWN) } else { String::new() };
+    format!(
+        "{machine} is past its point of no return and stays as it is, though the inputs of {}{more} have changed; \
+         to do it again: `replant rollback --machine {machine} --past-commit`, then `replant apply`",
+        names.join(", ")
+    )
+}
+
+fn notes(tasks: &[(&Task, bool)], ledger: &Ledger) -> Vec<String> {
+    let left: Vec<&Task> =
+        tasks.iter().filter(|(task, taken)| !taken && task.phase != Phase::Cleanup).map(|(task, _)| *task).collect();
     if left.is_empty() {
         return Vec::new();
     }
-    let kept: HashSet<&str> =
-        tasks.iter().zip(taken).filter(|(_, taken)| **taken).map(|(task, _)| task.address.scope()).collect();
+    let kept: HashSet<&str> = tasks.iter().filter(|(_, taken)| *taken).map(|(task, _)| task.address.scope()).collect();
     let scopes: BTreeSet<&str> = left.iter().map(|task| task.address.scope()).collect();
     let whole = scopes.iter().filter(|scope| !kept.contains(**scope)).count();
     let of_kept: Vec<&&Task> = left.iter().filter(|task| kept.contains(task.address.scope())).collect();

@@ -118,5 +118,6 @@ pub mod check_code {
     pub const PARTIAL: i32 = 11;
 }
 
-/// Exit codes of `apply` that are never retried: usage, permission, configuration (sysexits.h).
-pub const NON_RETRYABLE: [i32; 3] = [64, 77, 78];
+/// Exit codes of `apply` that are never retried: usage (2 of our own verbs and of the shell, 64), permission (77),
+/// configuration (78; these three of sysexits.h), a program that cannot be run (126) or is not there (127).
+pub const NON_RETRYABLE: [i32; 6] = [2, 64, 77, 78, 126, 127];

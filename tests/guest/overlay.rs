@@ -81,7 +81,7 @@ fn modprobe_finds_the_added_drivers_in_every_kind_of_initramfs() {
         }
         let after = fs::read(&path).unwrap();
         assert!(after.starts_with(&before), "{pack}: what was there stays, byte for byte");
-        assert!(after.ends_with(&appended) && (after.len() - appended.len()) % 4 == 0, "{pack}: aligned");
+        assert!(after.ends_with(&appended) && (after.len() - appended.len()).is_multiple_of(4), "{pack}: aligned");
         let again = plan(&tree, &SystemDisks::default(), &options).unwrap();
         assert_eq!(again.changes, [], "{pack}: converting twice equals converting once");
 

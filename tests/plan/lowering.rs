@@ -86,7 +86,7 @@ fn everything_that_is_said_is_in_the_plan() {
     assert_eq!(machine.post_deploy.action, EndState::Start);
     assert_eq!(machine.post_deploy.timeout, Duration::from_secs(90));
     assert_eq!(machine.on_failure, OnFailure::Rollback);
-    assert_eq!(plan.waves[0].machines, [machine.name.value.clone()]);
+    assert_eq!(plan.waves[0].machines, std::slice::from_ref(&machine.name.value));
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn defaults_hold_key_by_key_and_the_first_file_comes_first() {
     let machine = &plan.machines[0];
     assert_eq!(machine.target.memory.as_ref().unwrap().value, ByteCount(1 << 30), "the including file comes first");
     assert_eq!(machine.target.cpus.as_ref().unwrap().value, 3, "the included one fills in");
-    assert_eq!(machine.target.cpus.as_ref().unwrap().span.source.path.ends_with("more.yaml"), true);
+    assert!(machine.target.cpus.as_ref().unwrap().span.source.path.ends_with("more.yaml"));
     assert_eq!((machine.target.disk_format, machine.target.allocation), (DiskFormat::Raw, Allocation::Fixed));
     assert_eq!(serde_json::json!(machine.target.settings), serde_json::json!({ "a": 2, "b": 1, "c": 5 }));
     assert_eq!((machine.on_failure, plan.store.parallel), (OnFailure::Rollback, 9));

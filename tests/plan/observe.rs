@@ -145,7 +145,7 @@ fn every_disk_that_cannot_be_taken_is_named_with_a_way_out() {
 fn a_disk_that_may_not_be_read_says_so() {
     let scratch = Scratch::new(&plan_of(&[&machine("a", "{ path: a.raw }", "")]));
     raw(&scratch, "a.raw", b"data", 1 << 20);
-    fs::set_permissions(scratch.path().join("a.raw"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(scratch.path().join("a.raw"), fs::Permissions::from_mode(0o000)).unwrap();
     // Root reads everything: there the disk is simply taken.
     match rustix::process::geteuid().is_root() {
         true => assert_eq!(seen(&scratch).len(), 1),

@@ -105,10 +105,10 @@ fn a_chain_of_machines_does_not_recurse() {
         .map(|n| (format!("m{n}"), if n < 7_999 { format!(", after: [m{}]", n + 1) } else { String::new() }))
         .collect();
     let plan = plan_of(&machines, "");
+    let catalog = Catalog::embedded().expect("complete");
     let graph = std::thread::Builder::new()
         .stack_size(256 << 10)
         .spawn(move || {
-            let catalog = Catalog::embedded().expect("complete");
             planner::draft(&plan, &catalog).map_err(|found| found.len()).map(|draft| draft.bind(|_| Some("blake3:0")))
         })
         .unwrap()

@@ -97,7 +97,7 @@ fn a_finished_plan_has_nothing_to_do() {
 #[test]
 fn redo_takes_along_what_depends_on_it() {
     let graph = graph();
-    let ledger = ledger(&graph, &[("*", TaskStatus::Applied)]);
+    let ledger = ledger(&graph, &[("*", TaskStatus::Applied), ("web01/post-deploy", TaskStatus::AlreadyTrue)]);
     let selection = Selection { redo: globs("web01/deploy/disk1"), ..Selection::default() };
     let preview = with(&graph, &ledger, selection).unwrap();
     assert_eq!(why(&preview, "web01/deploy/disk1"), (&Why::Redo, Action::Run));
@@ -107,6 +107,31 @@ fn redo_takes_along_what_depends_on_it() {
     assert_eq!(why(&preview, "db01/validate"), (&Why::Done, Action::Skip));
     let look = with(&graph, &ledger, Selection { redo: globs("web01/validate"), ..Selection::default() }).unwrap();
     assert_eq!(look.summary.run, 1, "another look makes nothing that others depend on");
+}
+
+#[test]
+fn a_machine_past_its_point_of_no_return_stays_as_it_is() {
+    let graph = graph();
+    let mut ledger = ledger(&graph, &[("*", TaskStatus::Applied)]);
+    let create = ledger.entries.get_mut(&Address::new("web01/create")).unwrap();
+    create.key.insert("memory".into(), "256 MiB".into());
+    let preview = with(&graph, &ledger, Selection::default()).unwrap();
+    assert!(!preview.has_changes());
+    assert!(preview.line(&Address::new("web01/create")).is_none());
+    assert_eq!(why(&preview, "db01/create"), (&Why::Done, Action::Skip), "others are not touched by it");
+    assert_eq!(
+        preview.notes,
+        ["web01 is past its point of no return and stays as it is, though the inputs of web01/create have changed; \
+          to do it again: `replant rollback --machine web01 --past-commit`, then `replant apply`"]
+    );
+    let redo = |task: &str| with(&graph, &ledger, Selection { redo: globs(task), ..Selection::default() });
+    let refused = redo("db01/deploy*").unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "`db01` is past its point of no return, and `--redo` names `db01/deploy/disk0`; \
+         take it back first: `replant rollback --machine db01 --past-commit`"
+    );
+    assert_eq!(redo("db01/post-deploy").unwrap().summary.run, 1, "its end state may be declared again");
 }
 
 #[test]

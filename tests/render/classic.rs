@@ -116,7 +116,9 @@ fn it_plans_and_renders_and_apply_refuses_with_the_reason() {
     assert!(plan.stderr.contains("renders its artifacts only"), "{}", plan.stderr);
     site.replant(&["render", "plan.yaml", "--out", "out"]).expect(0);
     let init = site.read("out/nt4/nt4_common-init.cmd");
-    for line in ["set \"ENCRYPT=yes\"", "set \"DISK_KIND=fixed\"", "set \"NETWORK=VM0\"", "set \"BOOT_MAC=00:03:ff:00:00:01\""] {
+    for line in
+        ["set \"ENCRYPT=yes\"", "set \"DISK_KIND=fixed\"", "set \"NETWORK=VM0\"", "set \"BOOT_MAC=00:03:ff:00:00:01\""]
+    {
         assert!(init.contains(line), "{line}\n{init}");
     }
     let apply = site.replant(&["apply", "plan.yaml", "--yes"]).expect(3);
@@ -137,8 +139,14 @@ fn its_limits_refuse_what_it_never_could() {
     site.write(".replant/store.key", "00".repeat(32));
     let nics: Vec<String> = (0..5).map(|at| format!("{{ mac: '00:03:ff:00:01:0{at}' }}")).collect();
     let big = CLASSIC
-        .replace("memory: 256MiB\n      cpus: 1\n      firmware: bios", "memory: 4GiB\n      cpus: 2\n      firmware: uefi")
-        .replace("nics: [{ mac: \"00:03:ff:00:00:01\", name: LAN }, { mac: \"00:03:ff:00:00:02\" }]", &format!("nics: [{}]", nics.join(", ")));
+        .replace(
+            "memory: 256MiB\n      cpus: 1\n      firmware: bios",
+            "memory: 4GiB\n      cpus: 2\n      firmware: uefi",
+        )
+        .replace(
+            "nics: [{ mac: \"00:03:ff:00:00:01\", name: LAN }, { mac: \"00:03:ff:00:00:02\" }]",
+            &format!("nics: [{}]", nics.join(", ")),
+        );
     site.write("plan.yaml", big);
     let found = site.replant(&["validate", "plan.yaml"]).expect(3).stderr;
     for rule in ["memory-limit", "cpu-limit", "nic-limit", "disk-size", "firmware"] {

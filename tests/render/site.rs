@@ -53,6 +53,7 @@ pub fn bind(plan: Plan) -> ResolvedPlan {
             }
         });
         ResolvedMachine {
+            document: None,
             disks: disks.collect(),
             memory: machine
                 .target

@@ -17,7 +17,7 @@ fn violations_of_a_fleet_are_counted_not_repeated() {
     }
     site.write("plan.yaml", plan);
     let path = camino::Utf8PathBuf::from_path_buf(site.join("plan.yaml")).unwrap();
-    let (plan, _) = replant::plan::load(&path).unwrap();
+    let (plan, _) = replant::inventory::load(&path).unwrap();
     let found = assess_unseen(&plan, &Catalog::embedded().unwrap(), &NotAsked);
     let groups = found.findings.by_rule();
     assert_eq!((groups[0].0.spec.id.as_str(), groups[0].1.len()), ("memory-limit", 200));

@@ -133,9 +133,10 @@ pub fn assessed(changes: &Mapping) -> Assessment {
     write(&site, changes);
     let path = camino::Utf8PathBuf::from_path_buf(site.join("plan.yaml")).unwrap();
     let load = |found: replant::diagnostic::Diagnostics| -> ! { panic!("{:#?}", found.as_slice()) };
-    let (plan, _) = replant::plan::load(&path).unwrap_or_else(|found| load(found));
-    let facts = observe(&plan).unwrap_or_else(|found| load(found));
-    let (plan, _) = resolve(plan, facts).unwrap_or_else(|found| load(found));
+    let (known, _) = replant::inventory::load(&path).unwrap_or_else(|found| load(found));
+    let mut facts = observe(&known.plan).unwrap_or_else(|found| load(found));
+    facts.iter_mut().zip(known.documents).for_each(|(facts, document)| facts.document = document);
+    let (plan, _) = resolve(known.plan, facts).unwrap_or_else(|found| load(found));
     let catalog = Catalog::open(&plan.plan.root).unwrap();
     assess(&plan, &catalog, &Intel)
 }

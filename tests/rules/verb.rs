@@ -138,10 +138,7 @@ fn a_reviewer_without_the_disks_is_told_what_was_not_looked_at() {
     let json: Value =
         serde_json::from_str(&site.replant(&["validate", "--json", "plan.yaml"]).expect(0).stdout).unwrap();
     let unknown = json["plans"][0]["rules"]["unknown"].as_array().unwrap();
-    assert!(
-        unknown.iter().any(|one| one["rule"] == "host-space-used" && one["fact"] == "host.disk_used"),
-        "{json:#}"
-    );
+    assert!(unknown.iter().any(|one| one["rule"] == "host-space-used" && one["fact"] == "host.disk_used"), "{json:#}");
 }
 
 #[test]

@@ -217,7 +217,7 @@ fn one_machine_never_stops_another() {
 
 #[test]
 fn a_task_is_tried_again_with_what_the_exit_code_allows() {
-    for (code, attempts) in [(1, 3), (75, 3), (64, 1), (77, 1), (78, 1)] {
+    for (code, attempts) in [(1, 3), (75, 3), (2, 1), (64, 1), (77, 1), (78, 1), (127, 1)] {
         let world = World::new();
         world.hook(&format!("if [ $word = apply ]; then echo no $REPLANT_ATTEMPT; exit {code}; fi"));
         let limits = TaskLimits { retries: 2, backoff: Duration::from_millis(1), ..TaskLimits::default() };

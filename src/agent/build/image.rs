@@ -187,7 +187,7 @@ fn current(out: &Path, flavour: Flavour, inputs: &BTreeMap<String, String>) -> O
     (same && record.outputs.iter().all(intact)).then_some(record)
 }
 
-fn inputs(files: &[PackageFile], program: &[u8], libraries: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, String> {
+fn inputs(files: &[PackageFile], program: &[u8], libraries: &Libraries) -> BTreeMap<String, String> {
     let mut inputs: BTreeMap<String, String> =
         files.iter().map(|file| (format!("package {}", file.file), file.digest.clone())).collect();
     inputs.insert("replant".to_owned(), digest(program));
@@ -196,8 +196,11 @@ fn inputs(files: &[PackageFile], program: &[u8], libraries: &BTreeMap<String, Ve
     inputs
 }
 
+/// The content of each shared library, by the path it is loaded from.
+type Libraries = BTreeMap<String, Vec<u8>>;
+
 /// The program without debug data, and every library it loads, by the path it loads it from.
-fn program(path: &Path) -> Result<(Vec<u8>, BTreeMap<String, Vec<u8>>), BuildError> {
+fn program(path: &Path) -> Result<(Vec<u8>, Libraries), BuildError> {
     let bytes = read(path)?;
     let elf = ElfFile::parse(&bytes).map_err(|error| BuildError::Program { path: path.to_owned(), error })?;
     let mut libraries = BTreeMap::new();
@@ -248,12 +251,7 @@ fn depmod(root: &Path, release: &str) -> Result<(), BuildError> {
     }
 }
 
-fn assemble(
-    root: &Path,
-    release: &str,
-    program: &[u8],
-    libraries: &BTreeMap<String, Vec<u8>>,
-) -> Result<AgentTree, BuildError> {
+fn assemble(root: &Path, release: &str, program: &[u8], libraries: &Libraries) -> Result<AgentTree, BuildError> {
     let mut tree = AgentTree::default();
     for folder in ["dev", "etc", "mnt", "proc", "run", "sys", "tmp"] {
         tree.folder(folder);
@@ -310,7 +308,7 @@ fn shared_libraries(root: &Path) -> Vec<PathBuf> {
 }
 
 /// Runs the copied program through the copied loader: what goes into the agent works.
-fn prove(program: &[u8], libraries: &BTreeMap<String, Vec<u8>>, work: &Path) -> Result<(), BuildError> {
+fn prove(program: &[u8], libraries: &Libraries, work: &Path) -> Result<(), BuildError> {
     let folder = work.join("prove");
     fs::create_dir_all(&folder).map_err(io_at(&folder))?;
     let write = |name: &str, bytes: &[u8]| {

@@ -16,7 +16,8 @@ use super::values::{Fields, Scope, Value};
 use crate::address::glob_matches;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::hardware::Firmware;
-use crate::inventory::{DiskFacts, ResolvedPlan};
+use crate::inventory::model::Document;
+use crate::inventory::{DiskFacts, KnownPlan, ResolvedPlan};
 use crate::plan::{Convert, HostName, Machine, Nic, Plan};
 use crate::provider::{Catalog, Provider, RulePlace, RuleScope};
 use crate::units::ByteCount;
@@ -43,6 +44,7 @@ pub(super) struct Known<'a> {
     pub firmware: Option<Firmware>,
     pub nics: &'a [Nic],
     pub disks: Option<&'a [DiskFacts]>,
+    pub document: Option<&'a Document>,
 }
 
 /// What is to be checked.
@@ -60,18 +62,22 @@ impl<'a> Checked<'a> {
             firmware: Some(machine.firmware),
             nics: &machine.nics,
             disks: Some(&machine.disks),
+            document: machine.document.as_deref(),
         });
         Self { plan: &plan.plan, known: known.collect() }
     }
 
     /// A plan alone: its disks were not looked at.
-    pub fn unseen(plan: &'a Plan) -> Self {
-        let known = plan.machines.iter().map(|machine| Known {
+    pub fn unseen(known: &'a KnownPlan) -> Self {
+        let plan = &known.plan;
+        let documents = known.documents.iter().map(Option::as_deref).chain(std::iter::repeat(None));
+        let known = plan.machines.iter().zip(documents).map(|(machine, document)| Known {
             memory: machine.target.memory.as_ref().map(|memory| memory.value).or(machine.inventory.memory),
             cpus: machine.target.cpus.as_ref().map(|cpus| cpus.value).or(machine.inventory.cpus),
             firmware: machine.target.firmware.or(machine.inventory.firmware),
             nics: &machine.inventory.nics,
             disks: None,
+            document,
         });
         Self { plan, known: known.collect() }
     }
@@ -265,7 +271,8 @@ fn machine_values(
     provider: &Provider,
     coverage: &dyn Coverage,
 ) -> (Value, usize) {
-    let declared = &machine.inventory.facts;
+    let facts = super::document::merged(machine, known.document);
+    let declared = &facts;
     let mut target = Fields::default();
     target
         .text("host", &machine.target.host.value.0)
@@ -273,7 +280,10 @@ fn machine_values(
         .text("format", &machine.target.disk_format.word())
         .text("allocation", &machine.target.allocation.word());
     let mut longest = 0;
-    target.put("settings", super::values::json(&Json::Object(provider.target_settings(&machine.target.settings)), &mut longest));
+    target.put(
+        "settings",
+        super::values::json(&Json::Object(provider.target_settings(&machine.target.settings)), &mut longest),
+    );
 
     let mut system = Fields::default();
     if let Some(Json::Object(facts)) = declared.get("system") {

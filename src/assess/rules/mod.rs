@@ -11,6 +11,7 @@
 
 mod check;
 mod cost;
+mod document;
 mod evaluate;
 mod expression;
 mod findings;

@@ -67,7 +67,7 @@ amounts!(Bytes(ByteCount), Frequency(Frequency), BitRate(BitRate), Percent(Perce
 /// Bytes without loss: the largest unit that leaves no rest, `5160 MiB`.
 pub fn exact_bytes(bytes: ByteCount) -> String {
     const STEPS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    match STEPS.iter().find(|(_, factor)| bytes.0 > 0 && bytes.0 % factor == 0) {
+    match STEPS.iter().find(|(_, factor)| bytes.0 > 0 && bytes.0.is_multiple_of(*factor)) {
         Some((unit, factor)) => format!("{} {unit}", bytes.0 / factor),
         None => format!("{} B", bytes.0),
     }

@@ -7,8 +7,9 @@ use crate::freeze::{Staging, folders, manifest};
 use crate::render::render;
 
 use super::super::prepare::{Prepared, prepare};
+use super::super::terminal::confirmed;
 use super::super::{Exit, Failure, Global, say};
-use super::{ApplyArgs, confirmed, execute, run_folder};
+use super::{ApplyArgs, execute, run_folder};
 
 /// Runs the verb for a plan file.
 pub fn run(args: &ApplyArgs, global: &Global) -> Result<Exit, Failure> {
@@ -54,7 +55,9 @@ fn refuse_render_only(prepared: &Prepared) -> Result<(), Failure> {
         if let Some(why) = provider.and_then(|provider| provider.manifest.render_only.as_ref()) {
             let message = format!("host `{}` cannot be worked on from here: {why}", host.name.value);
             let diagnostic = Diagnostic::error("apply.render-only", message).at(host.provider.span.clone(), "");
-            found.push(diagnostic.help("`replant render --out DIR` writes the artifacts; they are run by hand, in order"));
+            found.push(
+                diagnostic.help("`replant render --out DIR` writes the artifacts; they are run by hand, in order"),
+            );
         }
     }
     if found.is_empty() { Ok(()) } else { Err(found.finish().into()) }

@@ -10,17 +10,16 @@ mod report;
 mod reviewed;
 
 use std::collections::BTreeMap;
-use std::io::{self, IsTerminal};
 
 use camino::{Utf8Path, Utf8PathBuf};
 
 use crate::controller::{CONTROLLER_SOCKET, Embedded, EmbeddedOptions};
-use crate::execute::{ApplyOptions, Injection, OnStart, RunReport};
+use crate::execute::{ApplyOptions, Injection, OnStart};
 use crate::freeze::RunManifest;
 use crate::planner::Selection;
-use crate::progress::Display;
 
-use super::{Exit, Failure, Global};
+use super::rollback::as_failure;
+use super::{Exit, Failure, Global, terminal};
 
 /// The arguments of `replant apply`.
 #[derive(Debug, clap::Args)]
@@ -103,7 +102,8 @@ fn execute(
     accepted_edits: BTreeMap<String, String>,
 ) -> Result<Exit, Failure> {
     if let Some(task) = manifest.tasks.iter().find(|task| !task.command.script.ends_with(".sh")) {
-        let text = format!("{} is not a script that this system runs: it is run by hand, elsewhere", task.command.script);
+        let text =
+            format!("{} is not a script that this system runs: it is run by hand, elsewhere", task.command.script);
         return Err(Failure::with(Exit::Refused, text));
     }
     let controller = Embedded::start(&EmbeddedOptions::loopback(root.join(".replant")))?;
@@ -112,40 +112,16 @@ fn execute(
     options.injections.clone_from(&args.inject);
     options.past_commit = args.past_commit;
     options.jobs = args.jobs;
-    options.display = display(global);
+    options.display = terminal::display(global);
     options.command = std::env::args().collect::<Vec<_>>().join(" ");
     options.accepted_edits = accepted_edits;
     options.env = vec![(CONTROLLER_SOCKET.to_owned(), controller.socket().display().to_string())];
-    let report = crate::execute::apply(options).map_err(|error| Failure::with(Exit::from(&error), error))?;
+    let report = crate::execute::apply(options).map_err(as_failure)?;
     drop(controller);
     if !global.json {
         report::show(&report);
     }
-    Ok(exit_of(&report))
-}
-
-fn exit_of(report: &RunReport) -> Exit {
-    report.outcome.into()
-}
-
-/// The display that fits where the output goes.
-fn display(global: &Global) -> Display {
-    match (global.json, io::stderr().is_terminal()) {
-        (true, _) => Display::Json(Box::new(io::stdout())),
-        (false, true) => Display::Bars,
-        (false, false) => Display::Lines(Box::new(io::stdout())),
-    }
-}
-
-/// Asks whether to go on; somebody must be there to answer.
-fn confirmed(question: &str) -> Result<bool, Failure> {
-    if !io::stdin().is_terminal() {
-        return Err(Failure::with(Exit::Usage, "nobody can be asked here: confirm with `--yes`"));
-    }
-    anstream::println!("{question} Only `yes` is a yes:");
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    Ok(answer.trim() == "yes")
+    Ok(report.outcome.into())
 }
 
 /// Where the folder of a run is kept.

@@ -10,8 +10,9 @@ use crate::device;
 use crate::freeze::{self, EditedArtifact, Frozen, Moved, RunManifest};
 use crate::journal::JournalReader;
 
+use super::super::terminal::confirmed;
 use super::super::{Exit, Failure, Global};
-use super::{ApplyArgs, confirmed, execute, run_folder};
+use super::{ApplyArgs, execute, run_folder};
 
 /// Runs the verb for a run folder.
 pub fn run(args: &ApplyArgs, global: &Global) -> Result<Exit, Failure> {

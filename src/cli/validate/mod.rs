@@ -12,7 +12,7 @@ use crate::assess::rules::{Findings, NotAsked, RuleSet};
 use crate::assess::{Assessment, assess, assess_unseen};
 use crate::diagnostic::{DiagnosticRecord, Diagnostics, LineIndexes, Severity};
 use crate::inventory::{self, ResolvedPlan};
-use crate::plan::{self, Plan};
+use crate::plan::Plan;
 use crate::provider::Catalog;
 
 /// The arguments of `replant validate`.
@@ -85,29 +85,34 @@ pub fn run(args: &ValidateArgs, global: &Global) -> Result<Exit, Failure> {
 
 /// Reads one plan, looks at its disks if they can be seen from here, and asks the rules.
 fn validate(path: &Utf8PathBuf) -> Result<Validated, Failure> {
-    let (plan, warnings) = match plan::load(path) {
+    let (known, warnings) = match inventory::load(path) {
         Ok(loaded) => loaded,
         Err(found) => {
             let (findings, set) = (Findings::default(), None);
             return Ok(Validated { path: path.clone(), plan: None, seen: None, found, findings, set });
         }
     };
-    let catalog = Catalog::open(&plan.root)?;
+    let catalog = Catalog::open(&known.plan.root)?;
     let mut found = warnings;
     // A reviewer's machine need not hold the disks: what only they can tell is then unknown, and reported as that.
-    let seen = inventory::observe(&plan).ok().and_then(|facts| inventory::resolve(plan.clone(), facts).ok());
+    let seen = inventory::observe(&known.plan).ok().and_then(|mut facts| {
+        for (facts, document) in facts.iter_mut().zip(&known.documents) {
+            facts.document.clone_from(document);
+        }
+        inventory::resolve(known.plan.clone(), facts).ok()
+    });
     let assessment: Assessment = match &seen {
         Some((resolved, more)) => {
             found.extend(more.iter().cloned());
             assess(resolved, &catalog, &NotAsked)
         }
-        None => assess_unseen(&plan, &catalog, &NotAsked),
+        None => assess_unseen(&known, &catalog, &NotAsked),
     };
     found.extend(assessment.all());
-    let set = RuleSet::compile(&catalog, &plan.rules).ok();
+    let set = RuleSet::compile(&catalog, &known.plan.rules).ok();
     let seen = seen.map(|(resolved, _)| resolved);
     let findings = assessment.findings;
-    Ok(Validated { path: path.clone(), plan: Some(plan), seen, found: found.finish(), findings, set })
+    Ok(Validated { path: path.clone(), plan: Some(known.plan), seen, found: found.finish(), findings, set })
 }
 
 fn whole(all: &[Validated], refused: bool) -> serde_json::Value {

@@ -18,7 +18,7 @@ pub(super) fn document(all: &[Validated]) -> Value {
                     "shortDescription": { "text": rule.spec.message },
                     "help": { "text": rule.spec.help },
                     "defaultConfiguration": { "level": level(rule.spec.severity) },
-                    "properties": { "section": rule.spec.section },
+                    "properties": { "section": rule.spec.section, "doc": crate::cli::rules::doc(&rule.spec.id) },
                 }));
             }
         }

@@ -312,6 +312,7 @@ impl<'a> Parser<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ranges::Ranges;
     use super::*;
 
     const TEXT: &str = r#"vg0 { id = "x" # a comment { [
@@ -345,7 +346,7 @@ mod tests {
         }
         let lv = Lv { volume: &Nothing, pieces };
         assert_eq!(lv.size(), 3 * extent);
-        let mapped = lv.on_volume(&[extent..3 * extent]);
+        let mapped = lv.on_volume(Ranges::one(extent..3 * extent).as_slice());
         assert_eq!(mapped, [base + 5 * extent..base + 6 * extent, base..base + extent]);
     }
 

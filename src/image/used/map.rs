@@ -126,7 +126,7 @@ fn volume(volume: &dyn ReadAt) -> io::Result<(Ranges, Content)> {
 }
 
 fn file_system(volume: &dyn ReadAt) -> io::Result<(Ranges, Content)> {
-    let whole = || Ranges::from_unsorted(vec![0..volume.size()]);
+    let whole = || Ranges::one(0..volume.size());
     for read in [ext::read, xfs::read, btrfs::read, ntfs::read, fat::read, swap::read] {
         match read(volume)? {
             None => {}
@@ -148,7 +148,7 @@ fn logical_volumes(volume: &dyn ReadAt, pv: lvm::Pv) -> io::Result<(Ranges, Cont
         lvm::Pv::Linear { metadata, end, volumes } => (metadata, end, volumes),
         lvm::Pv::Other(why) => {
             let content = Content::Whole { name: "lvm".to_owned(), why: why.to_owned() };
-            return Ok((Ranges::from_unsorted(vec![0..volume.size()]), content));
+            return Ok((Ranges::one(0..volume.size()), content));
         }
     };
     let mut used = vec![0..metadata, end..volume.size()];

@@ -12,6 +12,11 @@ impl Ranges {
         Self::default()
     }
 
+    /// One range from `start` to `end`; none if that is empty.
+    pub fn one(range: Range<u64>) -> Self {
+        Self::from_unsorted([range].into())
+    }
+
     /// Sorts and joins ranges in any order; empty ones are dropped.
     pub fn from_unsorted(mut ranges: Vec<Range<u64>>) -> Self {
         ranges.retain(|range| range.start < range.end);

@@ -16,6 +16,6 @@ pub(super) fn read(volume: &dyn ReadAt) -> io::Result<Option<FileSystem>> {
     if volume.size() < 2 * PAGE || volume.read_vec(PAGE - 10, 10)? != b"SWAPSPACE2" {
         return Ok(None);
     }
-    let used = Ranges::from_unsorted(vec![0..PAGE]);
+    let used = Ranges::one(0..PAGE);
     Ok(Some(FileSystem::Mapped { name: "swap", used }))
 }

@@ -30,7 +30,7 @@ pub fn observe(plan: &Plan) -> Result<Vec<MachineFacts>, Diagnostics> {
                 }
             }
         }
-        facts.push(MachineFacts { disks });
+        facts.push(MachineFacts { disks, document: None });
     }
     match found.is_empty() {
         true => Ok(facts),

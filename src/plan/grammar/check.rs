@@ -53,7 +53,10 @@ impl Checker<'_> {
     /// `subject` is what the message is about: `` `memory` of `inventory` ``.
     fn value(&mut self, node: &Node, shape: &'static Shape, subject: &str) {
         match (shape, &node.value) {
-            (Shape::Object(object), Value::Map(_)) => self.object(node, object),
+            (Shape::Object(object) | Shape::ObjectOr(object), Value::Map(_)) => self.object(node, object),
+            (Shape::ObjectOr(Object { keys: [Key { shape: first, .. }, ..], .. }), Value::Text(_)) => {
+                self.value(node, first, subject);
+            }
             (Shape::OneOf(object), Value::Map(entries)) => self.one_of(node, entries, object),
             (Shape::Named(rule, inner), Value::Map(entries)) => self.named(entries, rule, inner, subject),
             (Shape::Settings, Value::Map(_)) => self.settings(node, subject),

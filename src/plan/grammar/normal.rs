@@ -30,7 +30,9 @@ fn object(node: &Node, object: &'static Object) -> Map<String, Json> {
 
 fn value(node: &Node, shape: &'static Shape) -> Option<Json> {
     Some(match (shape, &node.value) {
-        (Shape::Object(inner) | Shape::OneOf(inner), Value::Map(_)) => Json::Object(object(node, inner)),
+        (Shape::Object(inner) | Shape::ObjectOr(inner) | Shape::OneOf(inner), Value::Map(_)) => {
+            Json::Object(object(node, inner))
+        }
         (Shape::List(inner, _), Value::List(items)) => {
             Json::Array(items.iter().filter_map(|item| value(item, inner)).collect())
         }

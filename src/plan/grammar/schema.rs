@@ -103,6 +103,11 @@ fn shape(shape: &'static Shape, definitions: &mut Map<String, Value>) -> Value {
             list
         }
         Shape::Object(inner) => reference(inner, false, definitions),
+        Shape::ObjectOr(inner) => {
+            let first = inner.keys.first().map(|key| self::shape(&key.shape, definitions));
+            let whole = reference(inner, false, definitions);
+            json!({ "anyOf": first.into_iter().chain([whole]).collect::<Vec<_>>() })
+        }
         Shape::OneOf(inner) => reference(inner, true, definitions),
         Shape::Named(rule, inner) => json!({
             "type": "object",

@@ -21,6 +21,8 @@ pub(super) enum Shape {
     List(&'static Shape, usize),
     /// A mapping with known keys.
     Object(&'static Object),
+    /// A mapping with known keys, or the value of its first key alone.
+    ObjectOr(&'static Object),
     /// A mapping with exactly one of the known keys.
     OneOf(&'static Object),
     /// A mapping from free names to values.
@@ -130,6 +132,10 @@ impl Shape {
             Self::WholeOrPercent => "a whole number or a percentage such as `10%`".to_owned(),
             Self::List(..) => "a list".to_owned(),
             Self::Named(rule, _) => format!("a mapping, its keys being {}", rule.what_many),
+            Self::ObjectOr(object) => match object.keys.first() {
+                Some(Key { shape: first, .. }) => format!("a mapping or {}", first.describe()),
+                None => "a mapping".to_owned(),
+            },
             Self::Object(_) | Self::OneOf(_) | Self::Settings => "a mapping".to_owned(),
         }
     }

@@ -3,7 +3,7 @@
 use super::capacity::{CAPACITY, PLACEMENT, SIZING, UTILISATION};
 use super::facts::{FACTS, HOST_FACTS, RULES};
 use super::shape::Shape::{
-    Amount, Choice, Flag, List, Named, Object as Obj, OneOf, Settings, Text, Whole, WholeOrPercent,
+    Amount, Choice, Flag, List, Named, Object as Obj, ObjectOr, OneOf, Settings, Text, Whole, WholeOrPercent,
 };
 use super::shape::{Amount as A, Object, key, required, word};
 use super::text::{FILE_NAME, FREE, GLOB, MAC, NAME, NONEMPTY, PATH, VARIABLE};
@@ -113,7 +113,11 @@ static MACHINE: Object = Object {
     keys: &[
         required("name", Text(&NAME), "Its name, unique in the plan."),
         required("source", Obj(&SOURCE), "Where its disks are read; never written."),
-        key("inventory", Obj(&INVENTORY), "Facts that its disks cannot tell."),
+        key(
+            "inventory",
+            ObjectOr(&INVENTORY),
+            "Facts that its disks cannot tell: the document that holds them, or the facts themselves.",
+        ),
         key("workload", Obj(&WORKLOAD), "What it is used for."),
         key("target", Obj(&TARGET), "The virtual machine to be."),
         key("capture", Obj(&CAPTURE), "How its disks are captured."),
@@ -151,6 +155,12 @@ static INVENTORY: Object = Object {
     what: "`inventory`",
     doc: "Declared facts of the source machine.",
     keys: &[
+        key(
+            "document",
+            Text(&PATH),
+            "The inventory document (`replant inventory`) that says what is not declared here, relative to the first \
+             plan file.",
+        ),
         key("memory", Amount(A::Size(16 * MIB, 64 * TIB)), "Its memory."),
         key("cpus", Whole(1, 4096), "Its processors."),
         key("firmware", FIRMWARE, "Its firmware."),

@@ -113,7 +113,7 @@ fn machine(at: At<'_>, context: &Context<'_>, found: &mut Diagnostics) -> Option
     let guest = Layers::new(at.get("guest"), &defaults.guest);
     Some(Machine {
         source: Source { disks: disks(at, context.folder) },
-        inventory: inventory(at),
+        inventory: inventory(at, context.folder),
         workload: Workload {
             role: workload.get("role").and_then(At::choice).unwrap_or(Role::Production),
             description: owned(workload.get("description")),
@@ -158,7 +158,7 @@ fn disks(machine: At<'_>, folder: &Utf8Path) -> Vec<SourceDisk> {
     paths.collect()
 }
 
-fn inventory(machine: At<'_>) -> Inventory {
+fn inventory(machine: At<'_>, folder: &Utf8Path) -> Inventory {
     let Some(declared) = machine.get("inventory") else { return Inventory::default() };
     let nics = declared
         .get("nics")
@@ -172,6 +172,10 @@ fn inventory(machine: At<'_>) -> Inventory {
         nics: nics.collect(),
         utilisation: capacity::utilisation(declared.get("utilisation")),
         facts: declared.get("facts").map(|facts| grammar::facts(facts.node())).unwrap_or_default(),
+        document: declared
+            .get("document")
+            .or(Some(declared))
+            .and_then(|at| at.spanned(|at| Some(absolute(folder, at.text()?)))),
     }
 }
 

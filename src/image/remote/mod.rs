@@ -1,0 +1,22 @@
+//! A capture whose disk is on one machine and whose store is on another. No network and nothing async here: batches of
+//! bytes go into a [`BatchSink`] on the one side and come out of a [`RemoteCapture`] on the other.
+//!
+//! ```text
+//! disk --send_disk--> batch: entries --BatchSink--> RemoteCapture: lacking 3, 7
+//!                     batch: entries + contents of 3, 7 --------> RemoteCapture: accepted -> packs, map, manifest
+//! ```
+//!
+//! The sender hashes and compresses; it never has a key of the store. The receiver believes nothing: every content is
+//! decoded and hashed again before it is sealed and kept, so that a sender can spoil no image but its own. Batches may
+//! come twice and out of order; each is answered for itself, so either side may go away in between.
+
+mod batch;
+mod receive;
+mod send;
+
+#[cfg(test)]
+mod tests;
+
+pub use batch::{Batch, BatchAnswer, BatchError, Content, Entry, MAX_BATCH};
+pub use receive::{RemoteCapture, RemoteReport, RemoteSource};
+pub use send::{BatchSink, SendReport, SinkError, send_disk};

@@ -1,0 +1,328 @@
+//! The store's side: batches from a disk elsewhere become an image.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::image::append::Appender;
+use crate::image::capture::{Begun, begin, remove, resume};
+use crate::image::chunk::{ChunkDigest, DiskDigest, chunk_count, chunk_len};
+use crate::image::codec::Decoder;
+use crate::image::error::{ImageError, Result};
+use crate::image::lock::{Lease, lock_file};
+use crate::image::manifest::{self, ImageId, Manifest, SourceRecord};
+use crate::image::map::{MapEnd, MapEntry};
+use crate::image::name::DiskName;
+use crate::image::pack::Record;
+use crate::image::store::Store;
+
+use super::batch::{Batch, BatchAnswer, Content, Entry};
+
+/// Which disk is captured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RemoteSource {
+    /// The machine and the disk's name in the store.
+    pub disk: DiskName,
+    /// Where it is: device and path, and what changes whenever its content may have changed. A capture goes on where an
+    /// earlier one stopped only if this is the same.
+    pub place: String,
+    /// What the plan knows the disk by.
+    pub identity: String,
+    /// Bytes of the disk.
+    pub size: u64,
+}
+
+/// What a remote capture did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoteReport {
+    /// The image.
+    pub id: ImageId,
+    /// The disk's digest.
+    pub digest: DiskDigest,
+    /// Bytes of the disk.
+    pub size: u64,
+    /// Bytes added to the store.
+    pub stored: u64,
+    /// Bytes of content that came, as they were encoded.
+    pub received: u64,
+    /// Bytes of it that the store had already.
+    pub repeated: u64,
+    /// Bytes of the disk that an earlier, cut-off capture had done.
+    pub resumed: u64,
+}
+
+/// Chunks that may lie between the oldest unanswered batch and the newest.
+const WINDOW: u64 = 16_384;
+/// When progress is made durable.
+const EVERY_BYTES: u64 = 128 << 20;
+const EVERY: Duration = Duration::from_secs(2);
+
+/// A capture under way; shared by threads.
+pub struct RemoteCapture {
+    store: Arc<Store>,
+    source: SourceRecord,
+    disk: DiskName,
+    size: u64,
+    appender: Appender<'static>,
+    progress: Mutex<Progress>,
+    received: AtomicU64,
+    repeated: AtomicU64,
+    _lock: std::fs::File,
+    _lease: Lease,
+}
+
+struct Progress {
+    /// `None` once the image is finished.
+    begun: Option<Begun>,
+    /// Batches that came before their turn.
+    parked: BTreeMap<u64, Vec<MapEntry>>,
+    /// Entries that are not durable yet.
+    waiting: Vec<MapEntry>,
+    bytes: u64,
+    last: Instant,
+}
+
+impl RemoteCapture {
+    /// Begins a capture, or goes on with one.
+    pub fn open(store: Arc<Store>, source: RemoteSource) -> Result<Self> {
+        let RemoteSource { disk, place, identity, size } = source;
+        let lease = store.lease(&format!("capture {disk}"))?;
+        let folder = store.disk_folder(&disk);
+        std::fs::create_dir_all(&folder).map_err(ImageError::file("creating", &folder))?;
+        let lock = lock_file(&folder.join("lock"), &format!("the capture of {disk}"))?;
+        let appender = Appender::shared(Arc::clone(&store))?;
+        let source = SourceRecord { path: PathBuf::from(place), format: "raw".into(), identity };
+        let begun = match resume(&store, &disk, &source, size)? {
+            Some(begun) => begun,
+            None => begin(&store, &disk, &source, size)?,
+        };
+        let progress = Progress {
+            begun: Some(begun),
+            parked: BTreeMap::new(),
+            waiting: Vec::new(),
+            bytes: 0,
+            last: Instant::now(),
+        };
+        Ok(Self {
+            store,
+            source,
+            disk,
+            size,
+            appender,
+            progress: Mutex::new(progress),
+            received: AtomicU64::new(0),
+            repeated: AtomicU64::new(0),
+            _lock: lock,
+            _lease: lease,
+        })
+    }
+
+    /// Bytes of a chunk.
+    pub fn chunk_size(&self) -> u32 {
+        self.store.settings().chunk_size
+    }
+
+    /// The first chunk that is not done.
+    pub fn next_chunk(&self) -> u64 {
+        let progress = self.progress.lock().expect("no thread panics while it counts");
+        progress.begun.as_ref().map_or(chunk_count(self.size, self.chunk_size()), |begun| begun.done)
+    }
+
+    /// Bytes of the disk that are done, and all of them.
+    pub fn reached(&self) -> (u64, u64) {
+        ((self.next_chunk() * u64::from(self.chunk_size())).min(self.size), self.size)
+    }
+
+    /// Bytes of content that came so far, and bytes of it that the store had already.
+    pub fn traffic(&self) -> (u64, u64) {
+        (self.received.load(Ordering::Relaxed), self.repeated.load(Ordering::Relaxed))
+    }
+
+    /// Takes a batch. Contents that are not what they are said to be are an error; nothing of them is kept.
+    pub fn take(&self, batch: &Batch<'_>) -> Result<BatchAnswer> {
+        let refused = |what: String| Err(ImageError::Refused { what });
+        let (total, next) = (chunk_count(self.size, self.chunk_size()), self.next_chunk());
+        let Some(end) = batch.chunks().and_then(|chunks| batch.first.checked_add(chunks)).filter(|end| *end <= total)
+        else {
+            return refused(format!("a batch from chunk {} reaches beyond the disk's {total}", batch.first));
+        };
+        if batch.first > next + WINDOW {
+            return refused(format!("a batch from chunk {} comes too early: {next} is next", batch.first));
+        }
+        let mut decoder = None;
+        let mut contents = batch.contents.iter().peekable();
+        let (mut lacking, mut entries) = (Vec::new(), Vec::with_capacity(batch.entries.len()));
+        let (mut chunk, mut bytes) = (batch.first, 0);
+        for (number, entry) in (0u32..).zip(&batch.entries) {
+            let content = contents.next_if(|content| content.entry == number);
+            match entry {
+                Entry::Zeros(count) => {
+                    entries.push(MapEntry::Zeros(*count));
+                    chunk += count;
+                }
+                Entry::Chunk(digest) => {
+                    let len = chunk_len(self.size, self.chunk_size(), chunk);
+                    if !self.store_chunk(digest, content, len, &mut decoder)? {
+                        lacking.push(number);
+                    }
+                    entries.push(MapEntry::Chunk(*digest));
+                    bytes += len as u64;
+                    chunk += 1;
+                }
+            }
+        }
+        if !lacking.is_empty() {
+            return Ok(BatchAnswer::Lacking(lacking));
+        }
+        self.advance(batch.first, end, entries, bytes)?;
+        Ok(BatchAnswer::Accepted)
+    }
+
+    /// Whether the chunk is in the store now.
+    fn store_chunk(
+        &self,
+        digest: &ChunkDigest,
+        content: Option<&Content<'_>>,
+        len: usize,
+        decoder: &mut Option<(Decoder, Vec<u8>)>,
+    ) -> Result<bool> {
+        let id = digest.id(&self.store.keys.ids);
+        let known = self.appender.has(&id);
+        let Some(content) = content else { return Ok(known) };
+        self.received.fetch_add(content.bytes.len() as u64, Ordering::Relaxed);
+        if known {
+            self.repeated.fetch_add(content.bytes.len() as u64, Ordering::Relaxed);
+            return Ok(true);
+        }
+        let (decoder, plain) = match decoder {
+            Some(decoder) => decoder,
+            None => {
+                let fresh = Decoder::new().map_err(ImageError::file("preparing to store in", self.store.root()))?;
+                decoder.insert((fresh, Vec::new()))
+            }
+        };
+        plain.resize(len, 0);
+        // Whoever stores a content under another's digest would change other machines' disks.
+        if !decoder.decode(content.codec, content.bytes, plain) || ChunkDigest::of(plain) != *digest {
+            return Err(ImageError::Refused { what: "a chunk's content is not what its digest says".into() });
+        }
+        let mut record = Record { id, codec: content.codec, plain: len as u32, stored: 0 };
+        let mut sealed = Vec::with_capacity(content.bytes.len() + crate::image::seal::OVERHEAD);
+        self.store.keys.chunk(&id).seal(&record.place(), content.bytes, &mut sealed);
+        record.stored = sealed.len() as u32;
+        self.appender.append(&record, &sealed)?;
+        Ok(true)
+    }
+
+    /// Counts a batch as done, as soon as all before it are.
+    fn advance(&self, first: u64, end: u64, entries: Vec<MapEntry>, bytes: u64) -> Result<()> {
+        let mut progress = self.progress.lock().expect("no thread panics while it counts");
+        let Progress { begun: Some(begun), parked, .. } = &mut *progress else { return Ok(()) };
+        // A batch whose answer got lost comes again.
+        if end <= begun.done {
+            return Ok(());
+        }
+        if first < begun.done {
+            return Err(ImageError::Refused { what: format!("a batch from chunk {first} is half done already") });
+        }
+        parked.insert(first, entries);
+        progress.bytes += bytes;
+        progress.drain();
+        if progress.bytes >= EVERY_BYTES || progress.last.elapsed() >= EVERY {
+            self.checkpoint(&mut progress)?;
+        }
+        Ok(())
+    }
+
+    fn checkpoint(&self, progress: &mut Progress) -> Result<()> {
+        self.appender.sync()?;
+        if let Some(begun) = &mut progress.begun
+            && !progress.waiting.is_empty()
+        {
+            begun.map.append(&progress.waiting)?;
+            progress.waiting.clear();
+        }
+        (progress.bytes, progress.last) = (0, Instant::now());
+        Ok(())
+    }
+
+    /// Makes what is done so far durable, so that a later capture goes on from there.
+    pub fn keep(&self) -> Result<()> {
+        let mut progress = self.progress.lock().expect("no thread panics while it counts");
+        self.checkpoint(&mut progress)
+    }
+
+    /// Ends the map, then writes the manifest: only then is there an image. Every chunk must be done.
+    pub fn finish(&self) -> Result<RemoteReport> {
+        let mut progress = self.progress.lock().expect("no thread panics while it counts");
+        self.checkpoint(&mut progress)?;
+        let (size, chunk_size, disk) = (self.size, self.chunk_size(), &self.disk);
+        let total = chunk_count(size, chunk_size);
+        match &progress.begun {
+            None => return Err(ImageError::Refused { what: format!("the capture of {disk} is finished already") }),
+            Some(begun) if begun.done < total => {
+                let what = format!("{disk} is not complete: chunk {} of {total} is next", begun.done);
+                return Err(ImageError::Refused { what });
+            }
+            Some(_) => {}
+        }
+        let begun = progress.begun.take().expect("it was just looked at");
+        let Begun { id, hasher, done, data_chunks, resumed, map, .. } = begun;
+        let digest = hasher.finish();
+        map.finish(&MapEnd { size, chunks: done, digest }, chunk_size)?;
+        let stored = self.appender.stored();
+        let manifest = Manifest {
+            format: manifest::FORMAT,
+            id,
+            machine: disk.machine().into(),
+            disk: disk.disk().into(),
+            size,
+            chunk_size,
+            data_chunks,
+            zero_chunks: done - data_chunks,
+            stored_bytes: stored,
+            captured: jiff::Timestamp::now().to_string(),
+            tool: concat!("replant ", env!("CARGO_PKG_VERSION")).into(),
+            source: self.source.clone(),
+            sealed_digest: Manifest::seal_digest(&self.store.keys, id, &digest),
+            mac: String::new(),
+        };
+        manifest::write(&self.store.manifest_path(disk, id), &manifest, &self.store.keys)?;
+        remove(&self.store.unfinished_path(disk, id))?;
+        let (received, repeated) = self.traffic();
+        let resumed = (resumed * u64::from(chunk_size)).min(size);
+        Ok(RemoteReport { id, digest, size, stored, received, repeated, resumed })
+    }
+}
+
+impl Progress {
+    /// Moves batches whose turn has come from the parking place to the map.
+    fn drain(&mut self) {
+        let Some(begun) = &mut self.begun else { return };
+        while let Some(entries) = self.parked.remove(&begun.done) {
+            for entry in entries {
+                match entry {
+                    MapEntry::Zeros(count) => begun.hasher.zeros(count),
+                    MapEntry::Chunk(digest) => {
+                        begun.hasher.chunk(&digest);
+                        begun.data_chunks += 1;
+                    }
+                }
+                begun.done += entry.chunks();
+                match (self.waiting.last_mut(), entry) {
+                    (Some(MapEntry::Zeros(before)), MapEntry::Zeros(count)) => *before += count,
+                    _ => self.waiting.push(entry),
+                }
+            }
+        }
+    }
+}
+
+impl Drop for RemoteCapture {
+    fn drop(&mut self) {
+        // Only spares the next capture some reading; the chunks are there all the same.
+        let _ = self.keep();
+    }
+}

@@ -1,0 +1,185 @@
+//! The disk's side: read, hash, ask, send what is lacking.
+
+use std::collections::HashSet;
+
+use crate::image::chunk::{ChunkDigest, chunk_len, is_zero};
+use crate::image::codec::{Compression, Encoder};
+use crate::image::control::Control;
+use crate::image::error::{ImageError, Result};
+use crate::image::fan::fan;
+use crate::image::format::DiskReader;
+use crate::image::walk::{Piece, Walk};
+
+use super::batch::{Batch, BatchAnswer, Entry, push_content};
+
+/// Why a sink does not take a batch; its own words.
+pub type SinkError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Takes batches to the receiver. One per thread; it tries again by itself as long as that makes sense.
+pub trait BatchSink {
+    /// Delivers a batch and brings the answer.
+    fn deliver(&mut self, batch: Vec<u8>) -> std::result::Result<BatchAnswer, SinkError>;
+}
+
+/// What was sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendReport {
+    /// Bytes read from the disk.
+    pub read: u64,
+    /// Bytes of content that travelled, as they were encoded.
+    pub sent: u64,
+    /// Bytes of content that needed not travel.
+    pub known: u64,
+}
+
+/// Bytes of content in one batch: bounds memory, together with the number of threads.
+const BATCH_BYTES: u64 = 4 << 20;
+/// Runs of zeros that may go into one batch.
+const BATCH_PIECES: usize = 256;
+
+/// One thread's buffers and its way to the receiver.
+struct Worker<S> {
+    content: Vec<u8>,
+    encoder: Encoder,
+    sink: S,
+}
+
+/// Reads a disk from chunk `next` on and delivers it through sinks, as many at once as `control` has threads.
+pub fn send_disk<S: BatchSink>(
+    disk: &dyn DiskReader,
+    chunk_size: u32,
+    next: u64,
+    compression: Compression,
+    connect: impl Fn() -> std::result::Result<S, SinkError> + Sync,
+    control: &Control<'_>,
+) -> Result<SendReport> {
+    let size = disk.size();
+    let reading = |error| ImageError::Remote { doing: "reading the disk", error: Box::new(error) };
+    let mut walk = Walk::new(disk, chunk_size, next);
+    let mut first = next;
+    let mut ahead: Option<Piece> = None;
+    let mut report = SendReport::default();
+    let mut reached = next;
+    fan(
+        control.thread_count(),
+        control.thread_count(),
+        || {
+            if control.stopped() {
+                return Ok(None);
+            }
+            let (begin, mut pieces, mut bytes) = (first, Vec::new(), 0);
+            while pieces.len() < BATCH_PIECES {
+                let piece = match ahead.take() {
+                    Some(piece) => Some(piece),
+                    None => walk.next().map_err(reading)?,
+                };
+                let Some(piece) = piece else { break };
+                let (count, content) = match piece {
+                    Piece::Zeros { count } => (count, 0),
+                    Piece::Read { count, .. } => (count, count * u64::from(chunk_size)),
+                };
+                if !pieces.is_empty() && bytes + content > BATCH_BYTES {
+                    ahead = Some(piece);
+                    break;
+                }
+                bytes += content;
+                first += count;
+                pieces.push(piece);
+            }
+            Ok((!pieces.is_empty()).then_some((begin, pieces)))
+        },
+        || {
+            let encoder = Encoder::new(compression, chunk_size).map_err(reading)?;
+            let sink = connect().map_err(|error| ImageError::Remote { doing: "connecting to the store", error })?;
+            Ok(Worker { content: Vec::new(), encoder, sink })
+        },
+        |worker, (begin, pieces)| {
+            let mut batch = Batch { first: begin, entries: Vec::new(), contents: Vec::new() };
+            // Where each chunk's content lies in the buffer.
+            let mut places = Vec::new();
+            worker.content.clear();
+            let mut done = SendReport::default();
+            for piece in pieces {
+                let (first, count) = match piece {
+                    Piece::Zeros { count } => {
+                        push_zeros(&mut batch.entries, count);
+                        continue;
+                    }
+                    Piece::Read { first, count, .. } => (first, count),
+                };
+                let offset = first * u64::from(chunk_size);
+                let len = (size - offset).min(count * u64::from(chunk_size));
+                control.pace(len);
+                let start = worker.content.len();
+                worker.content.resize(start + len as usize, 0);
+                disk.read_at(&mut worker.content[start..], offset).map_err(reading)?;
+                done.read += len;
+                let mut at = start;
+                for index in first..first + count {
+                    let place = at..at + chunk_len(size, chunk_size, index);
+                    at = place.end;
+                    let content = &worker.content[place.clone()];
+                    if is_zero(content) {
+                        push_zeros(&mut batch.entries, 1);
+                        continue;
+                    }
+                    places.push((batch.entries.len() as u32, place));
+                    batch.entries.push(Entry::Chunk(ChunkDigest::of(content)));
+                }
+            }
+            let end = begin + batch.chunks().unwrap_or(0);
+            let bare = batch.encode();
+            // Bytes of content, before encoding, that the batch under way carries.
+            let (mut full, mut carried) = (bare.clone(), 0);
+            // A receiver may lose something between two answers, but not again and again.
+            for _ in 0..5 {
+                let delivery = ImageError::remote("handing chunks to the store");
+                let lacking = match worker.sink.deliver(full).map_err(delivery)? {
+                    BatchAnswer::Accepted => {
+                        done.known = places.iter().map(|(_, place)| place.len() as u64).sum::<u64>() - carried;
+                        return Ok((end, done));
+                    }
+                    BatchAnswer::Lacking(lacking) => lacking,
+                };
+                full = bare.clone();
+                carried = 0;
+                let mut carries = HashSet::new();
+                for (entry, place) in places.iter().filter(|(entry, _)| lacking.contains(entry)) {
+                    // One content serves every entry behind it that has the same digest.
+                    if let Some(Entry::Chunk(digest)) = batch.entries.get(*entry as usize)
+                        && !carries.insert(*digest)
+                    {
+                        continue;
+                    }
+                    let content = &worker.content[place.clone()];
+                    let (codec, encoded) = worker.encoder.encode(content).map_err(reading)?;
+                    push_content(&mut full, *entry, codec, encoded);
+                    done.sent += encoded.len() as u64;
+                    carried += content.len() as u64;
+                }
+            }
+            let endless = std::io::Error::other("it lacks what it was just given");
+            Err(ImageError::Remote { doing: "handing chunks to the store", error: Box::new(endless) })
+        },
+        |(end, done): (u64, SendReport)| {
+            report.read += done.read;
+            report.sent += done.sent;
+            report.known += done.known;
+            reached = end;
+            control.tick((reached * u64::from(chunk_size)).min(size), size);
+            Ok(())
+        },
+    )?;
+    if reached < size.div_ceil(u64::from(chunk_size)) {
+        let done = crate::units::ByteCount((reached * u64::from(chunk_size)).min(size));
+        return Err(ImageError::Stopped { done, total: crate::units::ByteCount(size) });
+    }
+    Ok(report)
+}
+
+fn push_zeros(entries: &mut Vec<Entry>, count: u64) {
+    match entries.last_mut() {
+        Some(Entry::Zeros(before)) => *before += count,
+        _ => entries.push(Entry::Zeros(count)),
+    }
+}

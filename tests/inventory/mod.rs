@@ -1,0 +1,3 @@
+//! Facts: their document, the files they come from, what was measured.
+
+mod document;
