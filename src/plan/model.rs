@@ -10,6 +10,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
+use super::boot::{Netboot, Power};
 use super::capacity::{HostCapacity, HostSizing, MachinePlacement, Utilisation};
 use crate::diagnostic::{SourceText, Span, Spanned};
 pub use crate::hardware::{DiskFormat, Firmware};
@@ -80,6 +81,8 @@ pub struct Plan {
     pub waves: Vec<Wave>,
     /// `rules:`
     pub rules: PlanRules,
+    /// `netboot:`
+    pub netboot: Option<Netboot>,
 }
 
 /// What a plan says about rules.
@@ -198,6 +201,8 @@ pub struct Machine {
     pub after: Vec<Spanned<MachineName>>,
     /// Which machines it shares a host with.
     pub placement: MachinePlacement,
+    /// How its power is switched.
+    pub power: Power,
 }
 
 /// Where the disks are read.
@@ -309,6 +314,30 @@ pub struct Capture {
     pub compression: Compression,
     /// At most this fast, per disk.
     pub limit: Option<ByteRate>,
+    /// What is read.
+    pub read: CaptureRead,
+    /// What happens to bytes that the disk does not give.
+    pub on_read_error: OnReadError,
+}
+
+/// What is read of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CaptureRead {
+    /// What file systems use, and whatever is not recognised.
+    Used,
+    /// Everything.
+    Whole,
+}
+
+/// What happens to bytes that a disk does not give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnReadError {
+    /// The capture fails.
+    Fail,
+    /// They become zeros and are reported.
+    ZeroAndReport,
 }
 
 /// Whether chunks are compressed.
@@ -332,6 +361,10 @@ pub struct Guest {
     pub serial_console: bool,
     /// Edits that are left out, by id.
     pub skip: Vec<String>,
+    /// Addresses that become others: `(old, new)`, each with or without `/PREFIX`.
+    pub addresses: Vec<(String, String)>,
+    /// Keys of LUKS containers, by the container's UUID.
+    pub keys: Vec<(String, SecretRef)>,
 }
 
 /// Whether the operating system is converted.
@@ -351,6 +384,8 @@ pub struct PostDeploy {
     pub action: EndState,
     /// Wait until the console shows this text.
     pub wait_for: Option<String>,
+    /// Signs of life that it must give over the network: `tcp:HOST:PORT`.
+    pub probes: Vec<String>,
     /// How long to wait for it.
     pub timeout: Duration,
 }

@@ -80,8 +80,9 @@ impl Engine {
         let mut registries: BTreeMap<Language, Handlebars<'static>> = BTreeMap::new();
         for (name, text) in templates {
             let wrong = |message: String| RenderError::Template { template: name.clone(), message };
-            let language = Language::of(name)
-                .ok_or_else(|| wrong("its extension is not one of sh, xml, ps1, cmd, yaml, json".to_owned()))?;
+            let language = Language::of(name).ok_or_else(|| {
+                wrong("its extension is not one of sh, xml, ps1, cmd, yaml, json, ipxe, cfg, conf".to_owned())
+            })?;
             if let Some(message) = forbidden(language, text) {
                 return Err(wrong(message));
             }
@@ -122,7 +123,7 @@ fn forbidden(language: Language, text: &str) -> Option<String> {
     let begins = |line: &str| match language {
         Language::Shell | Language::PowerShell => line.starts_with('#'),
         Language::Cmd => line.starts_with("::") || line.get(..4).is_some_and(|rem| rem.eq_ignore_ascii_case("rem ")),
-        Language::Xml | Language::Yaml | Language::Json => false,
+        _ => false,
     };
     let comment = |line: &&str| begins(line.trim_start()) && line.contains("{{");
     match text.lines().find(comment) {

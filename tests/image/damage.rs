@@ -251,7 +251,13 @@ fn a_source_that_changes_or_shrinks_is_refused() {
         assert!(chain(&error).contains(&message), "{}", chain(&error));
         assert!(site.store().image_ids(&disk("web01")).unwrap().is_empty());
         // Nobody goes on from what mixes two states.
-        let state = replant::image::capture_state(&site.store(), &disk("web01"), "file of any kind").unwrap();
+        let state = replant::image::capture_state(
+            &site.store(),
+            &disk("web01"),
+            "file of any kind",
+            replant::image::ReadPlan::default(),
+        )
+        .unwrap();
         assert_eq!(state, replant::image::CaptureState::Absent);
     }
 }

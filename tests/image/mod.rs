@@ -1,9 +1,13 @@
 //! The image engine through its verbs and its library: round trips, damage, interruptions, full disks, several at once.
 
+mod bad_sectors;
 mod collect;
 mod concurrency;
 mod damage;
+mod formats;
 mod full;
+mod kills;
+mod partitions;
 mod resume;
 mod roundtrip;
 mod site;

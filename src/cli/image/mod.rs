@@ -4,11 +4,14 @@
 mod capture;
 mod collect;
 mod deploy;
+mod digest;
 mod list;
 mod reporter;
 mod seal;
 mod store_args;
 mod verify;
+
+pub use store_args::parse_format;
 
 use super::{Exit, Failure, Global};
 use crate::image::ImageError;
@@ -40,6 +43,8 @@ enum ImageVerb {
     Show(list::ShowArgs),
     /// Verify that images are whole; with --deep, every byte of them
     Verify(verify::VerifyArgs),
+    /// Print a disk's digests: the one that images carry, and the plain BLAKE3 that `b3sum` prints
+    Digest(digest::DigestArgs),
     /// Write an image to a new disk file
     Export(deploy::ExportArgs),
     /// Remove an image; `gc` gives its space back
@@ -60,6 +65,7 @@ pub fn run(args: &ImageArgs, global: &Global) -> Result<Exit, Failure> {
         ImageVerb::Ls(args) => list::ls(args, global),
         ImageVerb::Show(args) => list::show(args, global),
         ImageVerb::Verify(args) => verify::run(args, global),
+        ImageVerb::Digest(args) => digest::run(args, global),
         ImageVerb::Export(args) => deploy::export(args, global),
         ImageVerb::Rm(args) => collect::rm(args, global),
         ImageVerb::Gc(args) => collect::gc(args, global),

@@ -58,6 +58,12 @@ impl Reporter {
         outcome
     }
 
+    /// Something that a person should know: in the task's log, and to whoever watches.
+    pub fn warn(&self, line: &str) {
+        anstream::eprintln!("warning: {line}");
+        self.events.note(format!("warning: {line}"));
+    }
+
     /// A fact for the journal.
     pub fn output(&self, name: &str, value: impl ToString) {
         self.events.output(name, value);

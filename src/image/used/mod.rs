@@ -9,7 +9,7 @@
 //! may be left out. It only reads.
 
 mod btrfs;
-mod bytes;
+pub(in crate::image) mod bytes;
 mod disk;
 mod ext;
 mod fat;
@@ -23,5 +23,6 @@ mod xfs;
 
 pub use bytes::ReadAt;
 pub use disk::UsedDisk;
-pub use map::{Content, Region, UsedMap, used_map};
+pub(super) use map::is_medium_error;
+pub use map::{Content, Region, UsedMap, Volume, used_map};
 pub use ranges::Ranges;

@@ -7,16 +7,20 @@ use std::time::Duration;
 use camino::Utf8Path;
 
 use super::access::{At, Layers};
+use super::boot;
 use super::capacity;
-use super::store::absolute;
+use super::store::{absolute, secret};
 use super::unique::check_macs;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, Spanned, closest};
+use crate::guest::linux::network::AddressMap;
 use crate::plan::document::shortened;
 use crate::plan::grammar;
 use crate::plan::model::{
-    Allocation, Capture, Compression, Convert, DiskFormat, DiskIndex, EndState, Guest, Host, HostName, Inventory,
-    Machine, MachineName, Nic, OnFailure, PostDeploy, Role, Source, SourceDisk, Target, Workload,
+    Allocation, Capture, CaptureRead, Compression, Convert, DiskFormat, DiskIndex, EndState, Guest, Host, HostName,
+    Inventory, Machine, MachineName, Nic, OnFailure, OnReadError, PostDeploy, Role, SecretRef, Source, SourceDisk,
+    Target, Workload,
 };
+use crate::vm::Probe;
 
 const DEFAULT_NETWORK: &str = "user";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
@@ -122,12 +126,21 @@ fn machine(at: At<'_>, context: &Context<'_>, found: &mut Diagnostics) -> Option
         capture: Capture {
             compression: capture.get("compression").and_then(At::choice).unwrap_or(Compression::Zstd),
             limit: capture.get("limit").and_then(At::rate),
+            read: capture.get("read").and_then(At::choice).unwrap_or(CaptureRead::Used),
+            on_read_error: capture.get("on_read_error").and_then(At::choice).unwrap_or(OnReadError::Fail),
         },
         guest: Guest {
             convert: guest.get("convert").and_then(At::choice).unwrap_or(Convert::Auto),
             root: owned(guest.get("root")),
             serial_console: guest.get("serial_console").and_then(At::flag).unwrap_or(false),
             skip: guest.get("skip").into_iter().flat_map(At::items).filter_map(|edit| owned(Some(edit))).collect(),
+            addresses: addresses(guest.get("addresses"), found),
+            keys: guest
+                .get("keys")
+                .into_iter()
+                .flat_map(At::items)
+                .filter_map(|key| luks_key(key, context.folder))
+                .collect(),
         },
         post_deploy: post_deploy(at, defaults, found),
         on_failure: Layers::new(Some(at), &defaults.all)
@@ -136,8 +149,50 @@ fn machine(at: At<'_>, context: &Context<'_>, found: &mut Diagnostics) -> Option
             .unwrap_or(OnFailure::Keep),
         after,
         placement: capacity::placement(at.get("placement")),
+        power: boot::power(at.get("power"), context.folder),
         name,
     })
+}
+
+/// Signs of life; what is no such probe is reported.
+fn probes(written: Option<At<'_>>, found: &mut Diagnostics) -> Vec<String> {
+    let mut probes = Vec::new();
+    for at in written.into_iter().flat_map(At::items) {
+        let Some(text) = at.text() else { continue };
+        match text.parse::<Probe>() {
+            Ok(probe) => probes.push(probe.to_string()),
+            Err(error) => found.push(
+                Diagnostic::error("plan.value", "a sign of life cannot be asked for")
+                    .at(at.span(), error.to_string())
+                    .help("write for example `tcp:10.0.0.5:22`"),
+            ),
+        }
+    }
+    probes
+}
+
+/// Pairs of addresses; what is no such pair is reported.
+fn addresses(written: Option<At<'_>>, found: &mut Diagnostics) -> Vec<(String, String)> {
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    for at in written.into_iter().flat_map(At::items) {
+        let (Some(from), Some(to)) = (owned(at.get("from")), owned(at.get("to"))) else { continue };
+        let known = pairs.iter().map(|(from, to)| format!("{from} {to}"));
+        let all: Vec<String> = known.chain([format!("{from} {to}")]).collect();
+        if let Err(error) = AddressMap::parse(all.iter().map(String::as_str)) {
+            found.push(
+                Diagnostic::error("plan.value", "an address of `guest.addresses` cannot be used")
+                    .at(at.span(), error.to_string())
+                    .help("write `{ from: 10.0.0.5/24, to: 10.1.0.5/24 }`, each old address once"),
+            );
+            continue;
+        }
+        pairs.push((from, to));
+    }
+    pairs
+}
+
+fn luks_key(at: At<'_>, folder: &Utf8Path) -> Option<(String, SecretRef)> {
+    Some((owned(at.get("luks"))?.to_ascii_lowercase(), secret(at.get("key")?, folder)?))
 }
 
 fn owned(at: Option<At<'_>>) -> Option<String> {
@@ -266,6 +321,7 @@ fn post_deploy(machine: At<'_>, defaults: &Defaults<'_>, found: &mut Diagnostics
     PostDeploy {
         action,
         wait_for: owned(wait_for),
+        probes: probes(layers.get("probes"), found),
         timeout: layers.get("timeout").and_then(At::duration).unwrap_or(DEFAULT_TIMEOUT),
     }
 }

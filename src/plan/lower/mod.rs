@@ -2,6 +2,7 @@
 //! that one value alone cannot show.
 
 mod access;
+mod boot;
 mod capacity;
 mod hosts;
 mod machines;
@@ -49,6 +50,7 @@ pub(super) fn lower(files: &[File], root: Utf8PathBuf, complete: bool, found: &m
                 .help("list them under `machines`, or `include` the files that do"),
         );
     }
+    let netboot = boot::netboot(&roots, found);
     let waves = waves::lower(&roots, &machines, complete, found);
     unique::check(&machines, &root, found);
     order::check(&machines, &waves, found);
@@ -61,5 +63,6 @@ pub(super) fn lower(files: &[File], root: Utf8PathBuf, complete: bool, found: &m
         hosts,
         machines,
         waves,
+        netboot,
     })
 }
