@@ -121,7 +121,7 @@ fn forbidden(language: Language, text: &str) -> Option<String> {
         return Some("`{{{` and `{{&` would put a value into the text as it is".to_owned());
     }
     let begins = |line: &str| match language {
-        Language::Shell | Language::PowerShell => line.starts_with('#'),
+        Language::Shell => line.starts_with('#'),
         Language::Cmd => line.starts_with("::") || line.get(..4).is_some_and(|rem| rem.eq_ignore_ascii_case("rem ")),
         _ => false,
     };
