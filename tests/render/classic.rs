@@ -73,7 +73,7 @@ fn check_line(line: &str, values: &[&str]) {
 
 #[test]
 fn hostile_names_come_out_harmless() {
-    for name in ["a b & del c", "100% ^safe^ (x86)", "%PATH%", "x & echo y > z", "tab\u{9}é %~dp0"] {
+    for name in ["a b & del c", "100% ^safe^ (x86)", "%PATH%", "x & echo y > z", "é %~dp0"] {
         let evil = CLASSIC.replace("network: VM0", &format!("vm_name: {}, network: VM0", serde_json::json!(name)));
         let plan = site::resolved(&evil);
         let folder = tempfile::tempdir().unwrap();
