@@ -59,3 +59,5 @@ pub mod hardware;
 pub mod units;
 
 pub mod vm;
+
+pub mod patch;

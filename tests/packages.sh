@@ -11,8 +11,10 @@ PACKAGES_AGENT="busybox-static kmod zstd xz-utils cpio"
 PACKAGES_NETBOOT="dnsmasq-base ipxe iproute2"
 # The quickstart's source machine is built with these.
 PACKAGES_SOURCE="mmdebstrap e2fsprogs fdisk grub-pc-bin grub-common"
+# Drivers are taken out of ISO images and packages, and put into Windows guests, with these.
+PACKAGES_WINDOWS="ntfs-3g libhivex-bin python3-hivex libarchive-tools"
 # The tests check scripts, XML and mounted disks with these.
-PACKAGES_TEST="shellcheck dash libxml2-utils util-linux xfsprogs btrfs-progs ntfs-3g dosfstools mtools lvm2 fuse3"
+PACKAGES_TEST="shellcheck dash libxml2-utils util-linux xfsprogs btrfs-progs ntfs-3g dosfstools mtools lvm2 fuse3 xorriso"
 
 say() { printf '\n==> %s\n' "$*"; }
 

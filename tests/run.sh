@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 . tests/packages.sh
 
 # shellcheck disable=SC2086 # lists of words
-install_packages $PACKAGES_BUILD $PACKAGES_QEMU $PACKAGES_AGENT $PACKAGES_NETBOOT $PACKAGES_SOURCE $PACKAGES_TEST
+install_packages $PACKAGES_BUILD $PACKAGES_QEMU $PACKAGES_AGENT $PACKAGES_NETBOOT $PACKAGES_SOURCE $PACKAGES_WINDOWS $PACKAGES_TEST
 require_cargo
 
 step() {

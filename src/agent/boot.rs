@@ -33,6 +33,8 @@ pub struct GuestStep {
     pub vm: PathBuf,
     /// The folder of the agent's kernel and initramfs.
     pub agent: PathBuf,
+    /// The initramfs to take instead of the agent's own.
+    pub initramfs: Option<PathBuf>,
     /// The XML task sequence.
     pub sequence: String,
     /// The local socket of a running controller.
@@ -131,7 +133,9 @@ pub fn convert_guest(
     let ca = Fingerprint::parse(&ca).ok_or_else(|| BootError::Answer(format!("`{ca}` is no fingerprint")))?;
     let order = BootOrder { controller: (HOST_SEEN_BY_GUEST.to_owned(), port), ca, token };
     let command_line = format!("{} console=ttyS0 quiet panic=5 mitigations=off", order.command_line());
-    let [kernel, mut image] = files.map(|path| path.to_string_lossy().into_owned());
+    let [kernel, image] = files;
+    let image = step.initramfs.as_ref().map_or(image, |own| std::path::absolute(own).unwrap_or_else(|_| own.clone()));
+    let [kernel, mut image] = [kernel, image].map(|path| path.to_string_lossy().into_owned());
     let keyed = match step.keys.is_empty() {
         true => None,
         false => Some(KeyedImage::new(std::path::Path::new(&image), &step.keys, &step.vm).map_err(BootError::Keys)?),

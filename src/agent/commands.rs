@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use crate::controller::Report;
 use crate::guest::linux::network::{AddressMap, TargetNic};
-use crate::guest::{self, ConvertOptions, Guest, SkipList, SystemDisks};
+use crate::guest::{self, ConvertOptions, Edit, FsKind, Guest, SkipList, SystemDisks};
 use crate::sequence::{CommandError, Facts, Registry, StepCall, StepOutput};
 use crate::units::ByteCount;
 
 use super::report::Reporter;
+use super::windows::{WindowsGuest, target_nics};
 
 /// The drivers that a virtio target needs, if the sequence names none.
 const VIRTIO: [&str; 4] = ["virtio_pci", "virtio_blk", "virtio_scsi", "virtio_net"];
@@ -22,11 +23,13 @@ pub(super) struct Workbench<'a> {
     pub(super) reporter: &'a Reporter,
     /// The guest, once it is found.
     pub(super) guest: RefCell<Option<Guest>>,
+    /// The guest, if it is a Windows.
+    windows: RefCell<Option<WindowsGuest>>,
 }
 
 impl<'a> Workbench<'a> {
     pub(super) fn new(folder: PathBuf, reporter: &'a Reporter) -> Self {
-        Self { folder, reporter, guest: RefCell::new(None) }
+        Self { folder, reporter, guest: RefCell::new(None), windows: RefCell::new(None) }
     }
 
     /// Every command of this agent.
@@ -56,7 +59,11 @@ impl<'a> Workbench<'a> {
     fn detect(&self, call: &StepCall<'_>) -> Result<StepOutput, CommandError> {
         // A repeated step lets go of what the first attempt mounted.
         self.guest.replace(None);
+        self.windows.replace(None);
         let root = call.step.parameter("root").filter(|root| !root.is_empty());
+        if let Some(windows) = self.detect_windows(root)? {
+            return Ok(windows);
+        }
         let guest = guest::detect(&self.folder, root).map_err(failed)?;
         self.note(format!("the guest is {} on {}", guest.root.system, guest.root.name));
         let mut facts = Facts::from([
@@ -71,7 +78,39 @@ impl<'a> Workbench<'a> {
         Ok(StepOutput { code: 0, facts })
     }
 
+    /// Looks for a Windows; its volume is mounted only when it is converted.
+    fn detect_windows(&self, root: Option<&str>) -> Result<Option<StepOutput>, CommandError> {
+        let disks = SystemDisks::discover().map_err(failed)?;
+        let linux = disks.contents().any(|(_, _, content)| !matches!(content.kind, FsKind::Ntfs | FsKind::Vfat));
+        let Some(windows) = WindowsGuest::choose(&disks, root, linux).map_err(refused)? else { return Ok(None) };
+        let (volume, facts) = (windows.found.volume.clone(), &windows.found.facts);
+        self.note(format!("the guest is {} (build {}) on {volume}", facts.product, facts.build));
+        let facts = Facts::from([
+            ("guest.kind".to_owned(), "windows".to_owned()),
+            ("guest.system".to_owned(), facts.product.clone()),
+            ("guest.build".to_owned(), facts.build.to_string()),
+            ("guest.root".to_owned(), volume),
+        ]);
+        self.windows.replace(Some(windows));
+        Ok(Some(StepOutput { code: 0, facts }))
+    }
+
+    fn convert_windows(&self, windows: &mut WindowsGuest, call: &StepCall<'_>) -> Result<StepOutput, CommandError> {
+        let skip = SkipList::new(call.step.list("skip").into_iter().map(str::to_owned));
+        let nics = target_nics(&call.step.list("nic"));
+        let told = |edit: &Edit| self.reporter.say(Report::Edit(edit.clone()));
+        let outcome = windows.convert(&self.folder, &nics, &skip, told).map_err(refused)?;
+        for warning in &outcome.warnings {
+            self.note(format!("warning: {warning}"));
+        }
+        let count = outcome.edits.len().to_string();
+        Ok(StepOutput { code: 0, facts: Facts::from([("guest.edits".to_owned(), count)]) })
+    }
+
     fn convert(&self, call: &StepCall<'_>) -> Result<StepOutput, CommandError> {
+        if let Some(windows) = self.windows.borrow_mut().as_mut() {
+            return self.convert_windows(windows, call);
+        }
         let guest = self.guest.borrow();
         let Some(guest) = guest.as_ref() else {
             return Err(refused("no guest has been found: `guest.detect` comes first".to_owned()));
@@ -96,6 +135,9 @@ impl<'a> Workbench<'a> {
     }
 
     fn flush(&self) -> Result<StepOutput, CommandError> {
+        if let Some(windows) = self.windows.replace(None) {
+            windows.release().map_err(refused)?;
+        }
         if let Some(guest) = self.guest.replace(None) {
             guest.mounted.release().map_err(failed)?;
             guest::release(&guest.disks);

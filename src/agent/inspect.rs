@@ -79,6 +79,7 @@ pub fn inspect_disks(
         machine: "inspect".to_owned(),
         vm: folder.path().to_owned(),
         agent: options.agent.clone(),
+        initramfs: None,
         sequence: SEQUENCE.to_owned(),
         controller: None,
         state: options.state.clone(),

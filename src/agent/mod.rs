@@ -11,6 +11,7 @@
 pub mod build;
 
 mod boot;
+mod bundle;
 mod commands;
 mod discover;
 mod enrol;
@@ -19,9 +20,11 @@ mod inspect;
 mod keys;
 mod order;
 mod report;
+mod windows;
 mod work;
 
 pub use boot::{BootError, ConversionResult, GuestStep, convert_guest};
+pub use bundle::{BundleError, windows_initramfs};
 pub use discover::{DeviceFacts, discover};
 pub use enrol::{EnrolError, Enrolment, enrol};
 pub use http::{Client, HttpError};

@@ -3,10 +3,13 @@
 
 mod hosts;
 mod machines;
+mod windows;
 
 pub mod placement;
 pub mod rules;
 pub mod sizing;
+
+pub use windows::check_windows;
 
 use crate::diagnostic::Diagnostics;
 use crate::inventory::{KnownPlan, ResolvedPlan};

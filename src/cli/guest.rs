@@ -11,7 +11,7 @@ use clap::Subcommand;
 use zeroize::Zeroizing;
 
 use super::{Exit, Failure, Global};
-use crate::agent::{BootError, ConversionResult, GuestKey, GuestStep, convert_guest};
+use crate::agent::{BootError, ConversionResult, GuestKey, GuestStep, convert_guest, windows_initramfs};
 use crate::controller::{CONTROLLER_SOCKET, Report};
 use crate::progress::EventClient;
 use crate::units::parse_duration;
@@ -43,6 +43,12 @@ struct ConvertArgs {
     /// The XML task sequence
     #[arg(long, value_name = "FILE")]
     sequence: PathBuf,
+    /// The XML file with the provider's tables for Windows; needed if the guest is one
+    #[arg(long, value_name = "FILE", requires = "patches")]
+    windows: Option<PathBuf>,
+    /// The patch cache, with drivers for Windows
+    #[arg(long, value_name = "DIR", requires = "windows")]
+    patches: Option<PathBuf>,
     /// Longest time of the whole conversion
     #[arg(long, default_value = "30m", value_parser = parse_duration)]
     timeout: Duration,
@@ -137,11 +143,16 @@ fn convert(
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register(signal, interrupted.clone())?;
     }
+    let initramfs = match (&args.windows, &args.patches) {
+        (Some(windows), Some(patches)) => windows_initramfs(&args.vm_folder, &args.agent, windows, patches)?,
+        _ => None,
+    };
     let root = std::env::var_os("REPLANT_ROOT").map(PathBuf::from).unwrap_or_else(|| PathBuf::from("."));
     let step = GuestStep {
         machine: args.machine.clone(),
         vm: args.vm_folder.clone(),
         agent: args.agent.clone(),
+        initramfs: initramfs.clone(),
         sequence,
         controller: std::env::var_os(CONTROLLER_SOCKET).filter(|path| !path.is_empty()).map(PathBuf::from),
         state: root.join(".replant"),
@@ -150,6 +161,9 @@ fn convert(
     };
     let events = EventClient::from_environment();
     let outcome = convert_guest(&step, &interrupted, |report| told(report, &events, global));
+    if let Some(image) = initramfs {
+        let _ = fs::remove_file(image);
+    }
     let result = match outcome {
         Ok(result) => result,
         Err(error @ BootError::Interrupted) => return Err(Failure::with(Exit::Interrupted, error)),

@@ -13,7 +13,9 @@ mod guest;
 mod image;
 mod init;
 mod inspect;
+mod limit;
 mod netboot;
+mod patch;
 mod plan;
 mod power;
 mod prepare;
@@ -28,6 +30,7 @@ mod terminal;
 mod tools;
 mod validate;
 mod vm;
+mod windows;
 
 use std::error::Error;
 use std::io::IsTerminal as _;
@@ -85,6 +88,8 @@ enum Verb {
     Agent(agent::AgentArgs),
     /// Convert the operating system inside restored disks
     Guest(guest::GuestArgs),
+    /// Change how fast captures and deploys go, while they run
+    Limit(limit::LimitArgs),
     /// Say what lies on disks and which systems they hold, without booting them and without writing to them
     Inspect(inspect::InspectArgs),
     /// Start, stop and watch virtual machines of the embedded provider
@@ -97,6 +102,8 @@ enum Verb {
     Power(power::PowerArgs),
     /// Look at a source again before it is touched
     Source(source::SourceArgs),
+    /// Drivers that migrations need: take them in, see what is missing
+    Patch(patch::PatchArgs),
 }
 
 /// Parses the command line, runs one verb and turns its outcome into an exit code.
@@ -117,12 +124,14 @@ pub fn main() -> ExitCode {
         Verb::Image(args) => image::run(args, global),
         Verb::Agent(args) => agent::run(args, global),
         Verb::Guest(args) => guest::run(args, global),
+        Verb::Limit(args) => limit::run(args, global),
         Verb::Inspect(args) => inspect::run(args, global),
         Verb::Vm(args) => vm::run(args, global),
         Verb::Netboot(args) => netboot::run(args, global),
         Verb::Device(args) => device::run(args, global),
         Verb::Power(args) => power::run(args, global),
         Verb::Source(args) => source::run(args, global),
+        Verb::Patch(args) => patch::run(args, global),
     };
     match outcome {
         Ok(exit) => exit.into(),

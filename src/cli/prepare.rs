@@ -13,6 +13,7 @@ use crate::provider::Catalog;
 use crate::render::{ArtifactSet, NoSink, render};
 
 use super::tools::missing_tools;
+use super::windows;
 use super::{Exit, Failure};
 
 /// A plan with all that follows from it.
@@ -56,6 +57,7 @@ pub fn prepare(path: &Utf8Path, selection: &Selection) -> Result<Prepared, Failu
     let assessment = assess::assess(&plan, &catalog, &NotAsked);
     warnings.extend(assessment.all());
     warnings.extend(missing_tools(&plan, &catalog));
+    warnings.extend(windows::check(&plan, &catalog)?);
     if warnings.has_errors() {
         return Err(warnings.into());
     }

@@ -21,6 +21,7 @@ mod probe;
 mod storage;
 mod text;
 mod tree;
+pub mod windows;
 
 pub use convert::{Conversion, ConvertError, ConvertOptions, apply, plan};
 pub use detect::{Access, Candidate, DetectError, Guest, Survey, choose_root, detect, looks_like_root, open, survey};

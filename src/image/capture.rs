@@ -120,6 +120,8 @@ fn run(store: &Store, request: &CaptureRequest, control: &Control<'_>) -> Result
     }
     if proves_content(&identity)
         && let CaptureState::Complete(id) = capture_state(store, disk, &identity, request.read)?
+        // Of a damaged store a finished image may miss chunks: the source is read again, and they come back.
+        && store.is_whole(disk, id)?
     {
         return present(store, disk, id);
     }

@@ -16,6 +16,7 @@ mod migrated;
 pub mod model;
 mod probe;
 mod resolve;
+mod windows;
 
 pub use bind::{KnownPlan, attach, load};
 pub use facts::{DiskFacts, DiskKind, MachineFacts, ResolvedMachine, ResolvedPlan};
@@ -23,3 +24,4 @@ pub use holders::{Holder, holders};
 pub use migrated::leave_migrated;
 pub use probe::{ProbeError, observe, probe_disk};
 pub use resolve::resolve;
+pub use windows::{LookError, look_for_windows};

@@ -289,6 +289,8 @@ pub struct Target {
     pub disk_format: DiskFormat,
     /// Preallocated or growing.
     pub allocation: Allocation,
+    /// What its deploys share with others.
+    pub budget: Option<Budget>,
     /// The virtual network the NICs are connected to at the commit point; the provider gives it meaning.
     pub network: Spanned<String>,
     /// Extra settings for the provider's templates.
@@ -307,6 +309,15 @@ pub enum Allocation {
     Dynamic,
 }
 
+/// What several captures and deploys may use together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Its name.
+    pub name: String,
+    /// How fast, in the form that [`crate::image::RateSchedule`] reads.
+    pub rate: String,
+}
+
 /// How disks are captured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capture {
@@ -314,6 +325,8 @@ pub struct Capture {
     pub compression: Compression,
     /// At most this fast, per disk.
     pub limit: Option<ByteRate>,
+    /// What they share with others.
+    pub budget: Option<Budget>,
     /// What is read.
     pub read: CaptureRead,
     /// What happens to bytes that the disk does not give.

@@ -11,6 +11,8 @@ use super::embedded;
 use super::manifest::Manifest;
 use super::rules::{RuleSpec, parse_rules};
 use super::settings::{SettingError, SettingsSchema};
+use super::windows;
+use crate::guest::windows::TargetTables;
 
 /// Why a provider cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +68,7 @@ pub struct Provider {
     templates: BTreeMap<String, String>,
     digests: BTreeMap<String, String>,
     rules: Vec<RuleSpec>,
+    windows: TargetTables,
 }
 
 /// The folder of what all providers share.
@@ -84,6 +87,8 @@ pub struct Catalog {
 struct Folder {
     manifest: Option<(String, String)>,
     rules: Option<(String, String)>,
+    hardware: Option<(String, String)>,
+    services: Option<(String, String)>,
     templates: BTreeMap<String, String>,
 }
 
@@ -114,7 +119,7 @@ impl Catalog {
                 .map_err(|path| ProviderError::NotUtf8 { path: path.display().to_string() })?;
             let below = path.strip_prefix(&base).expect("the walk stays below its base");
             let Some((name, rest)) = below.as_str().split_once('/') else { continue };
-            let kept = matches!(rest, "provider.yaml" | "rules.yaml")
+            let kept = ["provider.yaml", "rules.yaml", windows::HARDWARE, windows::SERVICES].contains(&rest)
                 || (rest.starts_with("templates/") && rest.ends_with(".hbs"));
             if !kept {
                 continue;
@@ -170,6 +175,10 @@ impl Folder {
             self.manifest = Some((shown.to_owned(), text));
         } else if below == "rules.yaml" {
             self.rules = Some((shown.to_owned(), text));
+        } else if below == windows::HARDWARE {
+            self.hardware = Some((shown.to_owned(), text));
+        } else if below == windows::SERVICES {
+            self.services = Some((shown.to_owned(), text));
         } else if let Some(name) = below.strip_prefix("templates/").and_then(|name| name.strip_suffix(".hbs")) {
             self.templates.insert(name.to_owned(), text);
         }
@@ -211,6 +220,7 @@ impl Provider {
         if manifest.name != name {
             return Err(wrong(format!("its name is `{}`, its folder is `{name}`", manifest.name)));
         }
+        let windows = windows::tables(folder.hardware.as_ref(), folder.services.as_ref())?;
         let mut templates = shared.clone();
         templates.extend(folder.templates);
         let specs = manifest.artifacts.host.iter().chain(&manifest.artifacts.machine);
@@ -223,12 +233,17 @@ impl Provider {
         let host_schema = compile("host", &manifest.settings.host)?;
         let target_schema = compile("target", &manifest.settings.target)?;
         let digests = templates.keys().map(|name| (name.clone(), digest_with_partials(name, &templates))).collect();
-        Ok(Self { host_schema, target_schema, templates, digests, rules, manifest })
+        Ok(Self { host_schema, target_schema, templates, digests, rules, windows, manifest })
     }
 
     /// Its own rules.
     pub fn rules(&self) -> &[RuleSpec] {
         &self.rules
+    }
+
+    /// What it says about Windows guests: devices of its machines, start modes of services.
+    pub fn windows(&self) -> &TargetTables {
+        &self.windows
     }
 
     /// Every template that it can use, by name without `.hbs`.

@@ -11,10 +11,12 @@ macro_rules! files {
 pub const FILES: &[(&str, &str)] = files![
     "providers/common/rules.yaml",
     "providers/qemu/provider.yaml",
+    "providers/qemu/service-modes.yaml",
     "providers/qemu/templates/scripts/create-vm.sh.hbs",
     "providers/qemu/templates/scripts/provider-init.sh.hbs",
     "providers/qemu/templates/scripts/start.sh.hbs",
     "providers/qemu/templates/scripts/vm.json.hbs",
+    "providers/qemu/windows.yaml",
     "providers/virtual-server-2005/provider.yaml",
     "providers/virtual-server-2005/rules.yaml",
     "providers/virtual-server-2005/templates/scripts/capture.cmd.hbs",
@@ -61,7 +63,7 @@ mod tests {
             .map(|entry| entry.expect("the project's folder can be read"))
             .filter(|entry| entry.file_type().is_file())
             .map(|entry| entry.path().strip_prefix(root).expect("below the root").display().to_string())
-            .filter(|path| path.ends_with(".hbs") || path.ends_with("provider.yaml") || path.ends_with("rules.yaml"))
+            .filter(|path| path.ends_with(".hbs") || path.ends_with(".yaml"))
             .collect();
         found.sort();
         let embedded: Vec<&str> = FILES.iter().map(|(path, _)| *path).collect();

@@ -14,6 +14,7 @@ mod manifest;
 mod naming;
 mod rules;
 mod settings;
+mod windows;
 
 pub use catalog::{Catalog, Provider, ProviderError};
 pub use manifest::{

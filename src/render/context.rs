@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::guest::windows::{Device, ServiceRule, TargetTables};
 use crate::inventory::{ResolvedMachine, ResolvedPlan};
 use crate::plan::{
-    Allocation, CaptureRead, Compression, Convert, DiskFormat, Encryption, EndState, Firmware, Host, Machine, Nic,
-    OnReadError, SecretRef,
+    Allocation, Budget, CaptureRead, Compression, Convert, DiskFormat, Encryption, EndState, Firmware, Host, Machine,
+    Nic, OnReadError, SecretRef,
 };
 use crate::provider::{ArtifactSpec, Provider, ServiceMode, ToolSpec, file_stem};
 
@@ -25,6 +26,7 @@ struct MachineValues<'a> {
     inventory_nics: Vec<NicValues<'a>>,
     disks: Vec<DiskValues<'a>>,
     capture: CaptureValues,
+    deploy: DeployValues,
     guest: GuestValues<'a>,
     post: PostValues<'a>,
     tools: Vec<ToolValues<'a>>,
@@ -89,6 +91,18 @@ struct CaptureValues {
     zero_unreadable: bool,
     limited: bool,
     limit: String,
+    budgeted: bool,
+    budget: String,
+}
+
+#[derive(Serialize)]
+struct DeployValues {
+    budgeted: bool,
+    budget: String,
+}
+
+fn budget(budget: &Budget) -> String {
+    format!("{}={}", budget.name, budget.rate)
 }
 
 #[derive(Serialize)]
@@ -101,6 +115,16 @@ struct GuestValues<'a> {
     keys: Vec<String>,
     drivers: &'a [String],
     services: Vec<ServiceValues<'a>>,
+    windows: WindowsValues<'a>,
+}
+
+/// The provider's tables for Windows, a line for each entry.
+#[derive(Serialize)]
+struct WindowsValues<'a> {
+    devices: Vec<String>,
+    services: Vec<String>,
+    hal: &'a [String],
+    driver_source: &'a str,
 }
 
 #[derive(Serialize)]
@@ -177,6 +201,12 @@ pub fn machine_values(plan: &ResolvedPlan, machine: &Machine, facts: &ResolvedMa
             zero_unreadable: machine.capture.on_read_error == OnReadError::ZeroAndReport,
             limited: machine.capture.limit.is_some(),
             limit: machine.capture.limit.map(|rate| format!("{}Bps", rate.0)).unwrap_or_default(),
+            budgeted: machine.capture.budget.is_some(),
+            budget: machine.capture.budget.as_ref().map(budget).unwrap_or_default(),
+        },
+        deploy: DeployValues {
+            budgeted: machine.target.budget.is_some(),
+            budget: machine.target.budget.as_ref().map(budget).unwrap_or_default(),
         },
         guest: GuestValues {
             converted,
@@ -187,6 +217,7 @@ pub fn machine_values(plan: &ResolvedPlan, machine: &Machine, facts: &ResolvedMa
             keys: machine.guest.keys.iter().map(|(uuid, key)| format!("{uuid}={}", reference(key))).collect(),
             drivers: &manifest.guest.drivers,
             services: manifest.guest.services.iter().map(service_values).collect(),
+            windows: windows_values(side.provider.windows()),
         },
         post: PostValues {
             action: machine.post_deploy.action,
@@ -275,6 +306,15 @@ fn nic_values((index, nic): (usize, &Nic)) -> NicValues<'_> {
 
 fn service_values(service: &ServiceMode) -> ServiceValues<'_> {
     ServiceValues { name: &service.name, mode: &service.mode }
+}
+
+fn windows_values(tables: &TargetTables) -> WindowsValues<'_> {
+    WindowsValues {
+        devices: tables.hardware.devices.iter().map(Device::to_row).collect(),
+        services: tables.modes.services.iter().map(ServiceRule::to_row).collect(),
+        hal: &tables.hardware.hal.accepted,
+        driver_source: &tables.hardware.driver_source,
+    }
 }
 
 fn tool_values(tool: &ToolSpec) -> ToolValues<'_> {

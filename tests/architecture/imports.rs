@@ -3,7 +3,7 @@
 use super::{files, read, root, shown};
 
 /// What lies beneath the stages; a module may use those that stand before it here.
-const BENEATH: [&str; 12] = [
+const BENEATH: [&str; 13] = [
     "hardware",
     "units",
     "diagnostic",
@@ -13,6 +13,7 @@ const BENEATH: [&str; 12] = [
     "image",
     "sequence",
     "guest",
+    "patch",
     "vm",
     "journal",
     "provider",

@@ -286,8 +286,11 @@ fn what_is_not_a_qcow2_is_refused_with_the_way_out() {
     let site = Site::new();
     std::fs::write(site.path("source"), noise(1, SIZE)).unwrap();
     let error = chain(&site.capture(&disk("web01"), "source", ImageFormat::Qcow2).unwrap_err());
-    assert!(error.starts_with("cannot capture web01/disk0: ") && error.contains("cannot be read as qcow2"), "{error}");
-    assert!(error.contains("qemu-img convert"), "{error}");
+    assert!(
+        error.starts_with("cannot capture web01/disk0: ") && error.contains("is declared as qcow2, but it is raw"),
+        "{error}"
+    );
+    assert!(error.contains("write `format: raw`"), "{error}");
 }
 
 #[test]

@@ -263,10 +263,11 @@ fn assemble(root: &Path, release: &str, program: &[u8], libraries: &Libraries) -
     for applet in APPLETS {
         tree.link(&format!("bin/{applet}"), "busybox");
     }
-    for name in ["e2fsck", "lz4", "lvm", "mdadm", "cryptsetup"] {
-        let from = ["usr/sbin", "sbin", "usr/bin"].map(|folder| format!("{folder}/{name}"));
+    for name in ["e2fsck", "lz4", "lvm", "mdadm", "cryptsetup", "ntfs-3g", "hivexsh"] {
+        let from = ["usr/sbin", "sbin", "usr/bin", "bin"].map(|folder| format!("{folder}/{name}"));
         let path = find(root, &from.each_ref().map(String::as_str));
-        let path = path.ok_or(BuildError::Incomplete { what: "e2fsck, lz4, lvm, mdadm and cryptsetup" })?;
+        let path =
+            path.ok_or(BuildError::Incomplete { what: "e2fsck, lz4, lvm, mdadm, cryptsetup, ntfs-3g and hivexsh" })?;
         tree.file(&format!("bin/{name}"), 0o755, read(&path)?);
     }
     for path in shared_libraries(root) {

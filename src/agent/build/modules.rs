@@ -50,6 +50,7 @@ const WANTED: &[&str] = &[
     "nls_iso8859-1",
     "nls_ascii",
     "vfat",
+    "fuse",
 ];
 
 /// What is loaded at once and what is loaded when there are volumes: paths below `/lib/modules/RELEASE`, dependencies

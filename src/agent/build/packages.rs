@@ -96,10 +96,12 @@ pub enum PackageError {
     },
 }
 
-/// Packages besides the kernel: what mounts, checks, assembles and unpacks in the agent.
-const TOOLS: [&str; 6] = ["busybox-static", "e2fsprogs", "lz4", "lvm2", "mdadm", "cryptsetup-bin"];
-/// Libraries that the agent carries anyway, with the `replant` program.
-const CARRIED: [&str; 3] = ["libc6", "libgcc-s1", "libcrypt1"];
+/// Packages besides the kernel: what mounts, checks, assembles, unpacks and edits in the agent.
+const TOOLS: [&str; 8] =
+    ["busybox-static", "e2fsprogs", "lz4", "lvm2", "mdadm", "cryptsetup-bin", "ntfs-3g", "libhivex-bin"];
+/// Libraries that the agent carries anyway, with the `replant` program; and those of programs in these packages that it
+/// does not call.
+const CARRIED: [&str; 5] = ["libc6", "libgcc-s1", "libcrypt1", "libxml2", "libgnutls30"];
 
 /// The packages of a flavour, downloaded if they are not in `cache`.
 pub fn obtain(flavour: Flavour, cache: &Path, refresh: bool) -> Result<Vec<PackageFile>, PackageError> {

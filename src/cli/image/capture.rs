@@ -6,15 +6,16 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::Outcome;
+use super::limits::LimitArgs;
 use super::reporter::Reporter;
-use super::store_args::{CreateArgs, DiskArgs, StoreArgs, parse_format, parse_rate};
+use super::store_args::{CreateArgs, DiskArgs, StoreArgs, parse_format};
 use crate::cli::{Exit, Global};
 use crate::image::used::Region;
 use crate::image::{
-    CaptureRequest, CaptureState, Compression, ImageFormat, OnReadError, ReadMode, ReadPlan, Reading, capture,
-    capture_state, discard as drop_unfinished,
+    CaptureRequest, CaptureState, Compression, DiskName, ImageError, ImageFormat, OnReadError, ReadMode, ReadPlan,
+    Reading, capture, capture_state, discard as drop_unfinished,
 };
-use crate::units::{ByteCount, ByteRate};
+use crate::units::ByteCount;
 
 /// The arguments of `replant image capture`.
 #[derive(Debug, clap::Args)]
@@ -37,9 +38,8 @@ pub struct CaptureArgs {
     /// How chunks are compressed
     #[arg(long, value_enum, default_value_t = CompressionArg::Zstd)]
     compression: CompressionArg,
-    /// Read at most so much, such as 200MBps
-    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
-    limit: Option<ByteRate>,
+    #[command(flatten)]
+    limits: LimitArgs,
     #[command(flatten)]
     read: ReadArgs,
 }
@@ -110,7 +110,8 @@ pub fn run(args: &CaptureArgs, global: &Global) -> Outcome {
         read: args.read.plan(),
     };
     let reporter = Reporter::new(format!("capturing {disk}"))?;
-    let report = reporter.watch(args.limit, |control| capture(&store, &request, control))?;
+    let report =
+        reporter.watch_within(args.limits.limits(disk.machine())?, |control| capture(&store, &request, control))?;
     reporter.output("image", report.id);
     reporter.output("digest", report.digest);
     reporter.output("bytes_read", report.read);
@@ -171,21 +172,35 @@ pub(super) fn region_lines(reading: &Reading) -> Vec<String> {
 pub struct CheckArgs {
     #[command(flatten)]
     store: StoreArgs,
-    #[command(flatten)]
-    disk: DiskArgs,
+    /// The machine's name
+    #[arg(long, value_name = "NAME", required_unless_present = "repair")]
+    machine: Option<String>,
+    /// The disk's name, such as disk0
+    #[arg(long, value_name = "NAME", required_unless_present = "repair")]
+    disk: Option<String>,
     /// The source's identity line
-    #[arg(long, value_name = "LINE")]
-    identity: String,
+    #[arg(long, value_name = "LINE", required_unless_present = "repair")]
+    identity: Option<String>,
+    /// Repair the whole store instead, as `replant image repair` does
+    #[arg(long, conflicts_with_all = ["machine", "disk", "identity"])]
+    repair: bool,
     #[command(flatten)]
     read: ReadArgs,
 }
 
 /// Runs `replant image check`.
-pub fn check(args: &CheckArgs) -> Outcome {
+pub fn check(args: &CheckArgs, global: &Global) -> Outcome {
+    if args.repair {
+        return super::repair::run(&args.store, None, global);
+    }
+    let (Some(machine), Some(disk), Some(identity)) = (&args.machine, &args.disk, &args.identity) else {
+        return Err(ImageError::Refused { what: "name --machine, --disk and --identity".into() });
+    };
+    let disk = DiskName::new(machine, disk)?;
     if !args.store.exists() {
         return Ok(Exit::Absent);
     }
-    Ok(match capture_state(&args.store.open()?, &args.disk.name()?, &args.identity, args.read.plan())? {
+    Ok(match capture_state(&args.store.open()?, &disk, identity, args.read.plan())? {
         CaptureState::Complete(_) => Exit::Done,
         CaptureState::Partial => Exit::Partial,
         CaptureState::Absent => Exit::Absent,

@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::Outcome;
+use super::limits::LimitArgs;
 use super::reporter::Reporter;
-use super::store_args::{DiskArgs, StoreArgs, disks_named, parse_format, parse_id, parse_rate};
+use super::store_args::{DiskArgs, StoreArgs, disks_named, parse_format, parse_id};
 use crate::cli::{Exit, Global};
 use crate::image::{
     DeployRequest, DeployState, ImageError, ImageFormat, ImageId, Subformat, deploy, deploy_state, export as write_out,
     undo,
 };
-use crate::units::{ByteCount, ByteRate};
+use crate::units::ByteCount;
 
 /// The arguments of `replant image deploy`.
 #[derive(Debug, clap::Args)]
@@ -33,9 +34,8 @@ pub struct DeployArgs {
     /// Read everything back and compare
     #[arg(long)]
     read_back: bool,
-    /// Write at most so much, such as 200MBps
-    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
-    limit: Option<ByteRate>,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Only tell: exit 0 deployed, 10 absent, 11 partly
     #[arg(long, conflicts_with = "undo")]
     check: bool,
@@ -73,7 +73,8 @@ pub fn run(args: &DeployArgs, global: &Global) -> Outcome {
         });
     }
     let reporter = Reporter::new(format!("deploying {disk}"))?;
-    let report = reporter.watch(args.limit, |control| deploy(&store, &request, control))?;
+    let report =
+        reporter.watch_within(args.limits.limits(disk.machine())?, |control| deploy(&store, &request, control))?;
     reporter.output("image", report.id);
     reporter.output("digest", report.digest);
     reporter.output("bytes_written", report.written);

@@ -37,7 +37,8 @@ enum EncryptionArg {
     None,
 }
 
-fn parse_size(text: &str) -> Result<ByteCount, String> {
+/// For sizes.
+pub fn parse_size(text: &str) -> Result<ByteCount, String> {
     ByteCount::parse(text).map_err(|error| error.to_string())
 }
 

@@ -106,7 +106,7 @@ impl FormatError {
 impl From<FormatError> for ImageError {
     fn from(error: FormatError) -> Self {
         match error {
-            FormatError::Read { path, error } => Self::File { doing: "looking at", path, error },
+            FormatError::Read { path, error } => Self::File { doing: "opening", path, error },
             other => Self::Refused { what: format!("{other}; {}", other.help()) },
         }
     }
@@ -241,6 +241,27 @@ pub(super) fn allocation(path: &Path, format: DiskFormat) -> Option<Vec<(u64, bo
     let file = device::open_read_only(path).ok()?;
     let len = device::size(&file).ok()?;
     vhdx::allocation(&Part { file: &file, window: Window { offset: 0, len } })
+}
+
+/// Reads any bytes as the header of a format.
+pub(in crate::image) fn fuzz_header(format: &str, file: &dyn ReadAt) {
+    match format {
+        "qcow2" => drop(qcow2::header(file)),
+        "vmdk" => drop(vmdk::header(file)),
+        "vhd" => drop((vhd::is_signed(file), vhd::footer(file))),
+        _ => {
+            let size = vhdx::metadata(file).ok().map(|found| found.size);
+            if let (Some(size), Some(runs)) = (size, vhdx::allocation(file)) {
+                assert_eq!(runs.iter().map(|run| run.0).sum::<u64>(), size, "runs that do not make the disk");
+            }
+        }
+    }
+    let _ = detect(file);
+}
+
+/// Reads any bytes as an appliance's archive.
+pub(in crate::image) fn fuzz_archive(bytes: io::Cursor<&[u8]>) {
+    let _ = ova::members(bytes);
 }
 
 /// The disk of an appliance that is meant.

@@ -15,6 +15,7 @@ mod served;
 pub use create::Subformat;
 pub(super) use create::{create, finish};
 pub use look::{DiskFiles, FormatError, look, source_identity};
+pub(super) use look::{fuzz_archive, fuzz_header};
 pub(super) use open::open_written;
 pub use open::{open_source, open_target};
 pub use qcow2::Qcow2Disk;

@@ -11,6 +11,7 @@
 mod btrfs;
 pub(in crate::image) mod bytes;
 mod disk;
+pub(in crate::image) mod each;
 mod ext;
 mod fat;
 mod lvm;

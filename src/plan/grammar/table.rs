@@ -7,7 +7,7 @@ use super::shape::Shape::{
     Amount, Choice, Flag, List, Named, Object as Obj, ObjectOr, OneOf, Settings, Text, Whole, WholeOrPercent,
 };
 use super::shape::{Amount as A, Object, key, required, word};
-use super::text::{FILE_NAME, FREE, GLOB, MAC, NAME, NONEMPTY, PATH, VARIABLE};
+use super::text::{FILE_NAME, FREE, GLOB, HOURS, MAC, NAME, NONEMPTY, PATH, VARIABLE};
 
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
@@ -30,6 +30,11 @@ pub(super) static PLAN: Object = Object {
         ),
         key("store", Obj(&STORE), "Where captured images are kept."),
         key("hosts", Named(&NAME, &Obj(&HOST)), "The hosts that run the virtual machines, by name."),
+        key(
+            "budgets",
+            Named(&NAME, &Obj(&BUDGET)),
+            "Shares of a network or disk that captures and deploys keep to together.",
+        ),
         key("defaults", Obj(&DEFAULTS), "What applies to every machine that does not say otherwise."),
         key("machines", List(&Obj(&MACHINE), 0), "The machines, in the order they are preferably started."),
         key("rules", Obj(&RULES), "Rules that this plan adds or silences."),
@@ -61,6 +66,20 @@ static STORE: Object = Object {
         key("parallel", Whole(1, 256), "Captures and deploys that may use the store at once. Default: 4."),
     ],
 };
+
+static BUDGET: Object = Object {
+    name: "budget",
+    what: "a budget",
+    doc: "How fast all captures and deploys together may go that name it. `replant limit set NAME` changes it meanwhile.",
+    keys: &[
+        required("rate", Amount(A::Rate(65_536)), "At most this fast."),
+        key("hours", Text(&HOURS), "When that holds; left out, always. Across midnight: `22:00-06:00`."),
+        key("otherwise", Amount(A::Rate(65_536)), "How fast outside of these hours; left out, without limit."),
+        key("timezone", Text(&NONEMPTY), "Whose hours, such as `Europe/Berlin`; left out, this machine's."),
+    ],
+};
+
+const BUDGET_NAME: super::shape::Shape = Text(&NAME);
 
 pub(super) static SECRET: Object = Object {
     name: "secret",
@@ -221,6 +240,7 @@ const CPUS_DOC: &str = "Its virtual processors; left out, the source's.";
 const FIRMWARE_DOC: &str = "Its firmware; left out, the source's, or what the boot disk shows.";
 const DISKS_DOC: &str = "How its disk files are made.";
 const NETWORK_DOC: &str = "The network its adapters are connected to at the end; the provider gives it meaning.";
+const BUDGET_DOC: &str = "The budget that its deploys share with others, by name.";
 const SETTINGS_DOC: &str = "Settings for the provider's templates.";
 
 static TARGET: Object = Object {
@@ -235,6 +255,7 @@ static TARGET: Object = Object {
         key("firmware", FIRMWARE, FIRMWARE_DOC),
         key("disks", Obj(&TARGET_DISKS), DISKS_DOC),
         key("network", Text(&NONEMPTY), NETWORK_DOC),
+        key("budget", BUDGET_NAME, BUDGET_DOC),
         key("settings", Settings, SETTINGS_DOC),
     ],
 };
@@ -250,6 +271,7 @@ static TARGET_DEFAULTS: Object = Object {
         key("firmware", FIRMWARE, FIRMWARE_DOC),
         key("disks", Obj(&TARGET_DISKS), DISKS_DOC),
         key("network", Text(&NONEMPTY), NETWORK_DOC),
+        key("budget", BUDGET_NAME, BUDGET_DOC),
         key("settings", Settings, SETTINGS_DOC),
     ],
 };
@@ -282,6 +304,7 @@ static CAPTURE: Object = Object {
             "Whether chunks are compressed.",
         ),
         key("limit", Amount(A::Rate(65_536)), "At most this fast, per disk."),
+        key("budget", BUDGET_NAME, "The budget that they share with others, by name."),
         key(
             "read",
             Choice(&[

@@ -58,6 +58,24 @@ pub(super) static RULE: TextRule = TextRule {
     },
 };
 
+/// Hours of a day, from and to.
+pub(super) static HOURS: TextRule = TextRule {
+    what: "hours",
+    what_many: "hours",
+    form: "from and to, such as `08:00-18:00`; `22:00-06:00` goes across midnight",
+    pattern: r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$",
+    accepts: |text| {
+        let time = |text: &str| match text.as_bytes() {
+            [a, b, b':', c, d] => {
+                let digits = [a, b, c, d].into_iter().all(u8::is_ascii_digit);
+                digits && text[..2] < *"24" && text[3..] < *"60"
+            }
+            _ => false,
+        };
+        text.split_once('-').is_some_and(|(from, to)| time(from) && time(to))
+    },
+};
+
 /// A name of a machine, or a glob over names.
 pub(super) static GLOB: TextRule = TextRule {
     what: "a machine's name or a glob over names",

@@ -7,18 +7,17 @@ use std::time::Duration;
 use camino::Utf8Path;
 
 use super::access::{At, Layers};
-use super::boot;
-use super::capacity;
 use super::store::{absolute, secret};
 use super::unique::check_macs;
+use super::{boot, budgets, capacity};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, Spanned, closest};
 use crate::guest::linux::network::AddressMap;
 use crate::plan::document::shortened;
 use crate::plan::grammar;
 use crate::plan::model::{
-    Allocation, Capture, CaptureRead, Compression, Convert, DiskFormat, DiskIndex, EndState, Guest, Host, HostName,
-    Inventory, Machine, MachineName, Nic, OnFailure, OnReadError, PostDeploy, Role, SecretRef, Source, SourceDisk,
-    Target, Workload,
+    Allocation, Budget, Capture, CaptureRead, Compression, Convert, DiskFormat, DiskIndex, EndState, Guest, Host,
+    HostName, Inventory, Machine, MachineName, Nic, OnFailure, OnReadError, PostDeploy, Role, SecretRef, Source,
+    SourceDisk, Target, Workload,
 };
 use crate::vm::Probe;
 
@@ -58,6 +57,7 @@ impl<'a> Defaults<'a> {
 struct Context<'a> {
     folder: &'a Utf8Path,
     hosts: &'a BTreeMap<HostName, Host>,
+    budgets: &'a BTreeMap<String, Budget>,
     defaults: Defaults<'a>,
     /// Every machine name that is written anywhere, with its place.
     names: HashMap<&'a str, Span>,
@@ -69,7 +69,7 @@ struct Context<'a> {
 pub(super) fn lower(
     roots: &[At<'_>],
     folder: &Utf8Path,
-    hosts: &BTreeMap<HostName, Host>,
+    (hosts, budgets): (&BTreeMap<HostName, Host>, &BTreeMap<String, Budget>),
     complete: bool,
     found: &mut Diagnostics,
 ) -> (Vec<Machine>, usize) {
@@ -100,7 +100,7 @@ pub(super) fn lower(
         }
     }
     check_macs(&written, found);
-    let context = Context { folder, hosts, defaults: Defaults::new(roots), names, complete };
+    let context = Context { folder, hosts, budgets, defaults: Defaults::new(roots), names, complete };
     let machines = written.iter().filter_map(|at| machine(*at, &context, found)).collect();
     (machines, written.len())
 }
@@ -126,6 +126,7 @@ fn machine(at: At<'_>, context: &Context<'_>, found: &mut Diagnostics) -> Option
         capture: Capture {
             compression: capture.get("compression").and_then(At::choice).unwrap_or(Compression::Zstd),
             limit: capture.get("limit").and_then(At::rate),
+            budget: budgets::named(capture.get("budget"), context.budgets, context.complete, found),
             read: capture.get("read").and_then(At::choice).unwrap_or(CaptureRead::Used),
             on_read_error: capture.get("on_read_error").and_then(At::choice).unwrap_or(OnReadError::Fail),
         },
@@ -255,6 +256,7 @@ fn target(machine: At<'_>, context: &Context<'_>, found: &mut Diagnostics) -> Op
         firmware: layers.get("firmware").and_then(At::choice),
         disk_format: disks.get("format").and_then(At::choice).unwrap_or(DiskFormat::Qcow2),
         allocation: disks.get("allocation").and_then(At::choice).unwrap_or(Allocation::Dynamic),
+        budget: budgets::named(layers.get("budget"), context.budgets, context.complete, found),
         network: layers
             .get("network")
             .and_then(|at| at.spanned(|network| owned(Some(network))))

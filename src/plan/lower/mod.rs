@@ -3,6 +3,7 @@
 
 mod access;
 mod boot;
+mod budgets;
 mod capacity;
 mod hosts;
 mod machines;
@@ -41,7 +42,8 @@ pub(super) fn lower(files: &[File], root: Utf8PathBuf, complete: bool, found: &m
     }
     let store = store::lower(&roots, &root, name.map_or_else(|| start.clone(), |name| name.span()), found);
     let hosts = hosts::lower(&roots, found);
-    let (machines, written) = machines::lower(&roots, &root, &hosts, complete, found);
+    let budgets = budgets::lower(&roots, found);
+    let (machines, written) = machines::lower(&roots, &root, (&hosts, &budgets), complete, found);
     if written == 0 && complete && roots.iter().all(|root| root.is_map()) {
         let place = roots.iter().find_map(|root| root.get("machines")).map_or(start, |list| list.headline());
         found.push(

@@ -1,0 +1,9 @@
+//! Windows guests: synthetic disks with real NTFS and hives that hivex has filled, converted and read again by others.
+//! No licensed Windows is started anywhere.
+
+mod agent;
+mod fixture;
+mod generations;
+mod oracle;
+mod patches;
+mod refusals;
