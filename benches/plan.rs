@@ -100,7 +100,7 @@ fn child(path: &Utf8PathBuf) {
     let (plan, _) = inventory::resolve(plan, facts).expect("all is declared");
     let look = lap();
     let catalog = Catalog::embedded().expect("the embedded providers are complete");
-    assert!(!assess::assess(&plan, &catalog).has_errors());
+    assert!(!assess::assess(&plan, &catalog, &assess::rules::NotAsked).all().has_errors());
     let assess = lap();
     let draft = planner::draft(&plan, &catalog).expect("the graph has no circle");
     let drafted = lap();

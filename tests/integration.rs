@@ -13,6 +13,7 @@ mod p2v;
 mod plan;
 mod planner;
 mod render;
+mod rules;
 mod run;
 mod sequence;
 mod windows;

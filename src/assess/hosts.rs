@@ -1,14 +1,12 @@
-//! Hosts: their provider exists, their settings are what it takes, their memory holds all of their VMs.
+//! Hosts: their provider exists, their settings are what it takes.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, closest};
-use crate::inventory::ResolvedPlan;
-use crate::plan::{EndState, HostName};
+use crate::plan::{HostName, Plan};
 use crate::provider::{Catalog, Provider};
-use crate::units::ByteCount;
 
 /// A host whose provider exists.
 pub struct Side<'a> {
@@ -19,13 +17,9 @@ pub struct Side<'a> {
 }
 
 /// Checks every host and returns those whose provider exists.
-pub fn check<'a>(
-    plan: &'a ResolvedPlan,
-    catalog: &'a Catalog,
-    found: &mut Diagnostics,
-) -> BTreeMap<&'a HostName, Side<'a>> {
+pub fn check<'a>(plan: &'a Plan, catalog: &'a Catalog, found: &mut Diagnostics) -> BTreeMap<&'a HostName, Side<'a>> {
     let mut sides = BTreeMap::new();
-    for (name, host) in &plan.plan.hosts {
+    for (name, host) in &plan.hosts {
         let wanted = &host.provider.value;
         let Some(provider) = catalog.get(wanted) else {
             let names: Vec<&str> = catalog.names().collect();
@@ -43,7 +37,6 @@ pub fn check<'a>(
         }
         sides.insert(name, Side { provider, settings: provider.host_settings(&host.settings) });
     }
-    memory(plan, &sides, found);
     sides
 }
 
@@ -69,55 +62,5 @@ fn narrow(span: &Span, path: &[String]) -> Span {
             Span::new(&span.source, span.start + at, span.start + end)
         }
         _ => span.clone(),
-    }
-}
-
-/// A VM whose memory the host lacks cannot start: refused now, not at start time.
-fn memory(plan: &ResolvedPlan, sides: &BTreeMap<&HostName, Side<'_>>, found: &mut Diagnostics) {
-    let mut needs: BTreeMap<&HostName, (u64, u64, usize)> = BTreeMap::new();
-    for (machine, facts) in plan.plan.machines.iter().zip(&plan.machines) {
-        let name = &machine.target.host.value;
-        let Some(side) = sides.get(name) else { continue };
-        let overhead = side.provider.manifest.constants.memory_overhead.0.0;
-        let need = needs.entry(name).or_default();
-        let running = machine.post_deploy.action != EndState::Stop;
-        if running {
-            need.0 = need.0.saturating_add(facts.memory.0);
-            need.1 = need.1.saturating_add(overhead);
-            need.2 += 1;
-        }
-        let Some(has) = plan.plan.hosts[name].memory else { continue };
-        let one = facts.memory.0.saturating_add(overhead);
-        if one > has.0 {
-            let place = machine.target.memory.as_ref().map_or(&machine.name.span, |memory| &memory.span);
-            let message = format!(
-                "`{}` cannot start on host `{name}`: it needs {} ({} and {} overhead), the host has {has}",
-                machine.name.value,
-                ByteCount(one),
-                facts.memory,
-                ByteCount(overhead)
-            );
-            found.push(Diagnostic::error("assess.vm-exceeds-host", message).at(place.clone(), ""));
-        }
-    }
-    for (name, (vms, overhead, count)) in needs {
-        let host = &plan.plan.hosts[name];
-        let Some(has) = host.memory else { continue };
-        let total = vms.saturating_add(overhead);
-        if total > has.0 {
-            let message = format!(
-                "host `{name}` has {has} for VMs, its {count} running VMs need {}: {} of their own and {} overhead",
-                ByteCount(total),
-                ByteCount(vms),
-                ByteCount(overhead)
-            );
-            let help = format!(
-                "declare `memory: {}` if the host has it, move machines to another host, or leave some off with \
-                 `post_deploy: {{ action: stop }}`",
-                ByteCount(total.next_multiple_of(1 << 30))
-            );
-            let diagnostic = Diagnostic::error("assess.host-memory", message);
-            found.push(diagnostic.at(host.name.span.clone(), "not enough memory").help(help.replace(" GiB", "GiB")));
-        }
     }
 }

@@ -22,6 +22,7 @@ mod prepare;
 mod preview;
 mod render;
 mod rollback;
+mod rules;
 mod schema;
 mod serve;
 mod source;

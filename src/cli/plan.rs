@@ -76,6 +76,7 @@ pub fn run(args: &PlanArgs, global: &Global) -> Result<Exit, Failure> {
 /// Shows the preview for people.
 pub fn show(prepared: &Prepared) {
     anstream::print!("{}", preview::text(&prepared.preview, &prepared.plan));
+    anstream::print!("{}", super::rules::preview(&prepared.findings));
 }
 
 fn json(prepared: &Prepared) -> serde_json::Value {
@@ -87,6 +88,7 @@ fn json(prepared: &Prepared) -> serde_json::Value {
         "groups": prepared.preview.groups,
         "summary": prepared.preview.summary,
         "notes": prepared.preview.notes,
+        "rules": super::rules::json(&prepared.findings),
     })
 }
 

@@ -3,6 +3,7 @@
 use camino::Utf8Path;
 
 use crate::assess;
+use crate::assess::rules::{Findings, NotAsked};
 use crate::diagnostic::Diagnostics;
 use crate::inventory::{self, ResolvedPlan};
 use crate::journal::{JournalReader, Ledger};
@@ -33,6 +34,8 @@ pub struct Prepared {
     pub preview: Preview,
     /// What should be read, though it refuses nothing.
     pub warnings: Diagnostics,
+    /// What the rules say: what is silenced, and what could not be checked.
+    pub findings: Findings,
 }
 
 /// Loads, observes, assesses, renders and plans.
@@ -51,7 +54,8 @@ pub fn prepare(path: &Utf8Path, selection: &Selection) -> Result<Prepared, Failu
     let (plan, more) = inventory::resolve(plan, facts)?;
     warnings.extend(more);
     let catalog = Catalog::open(&plan.plan.root)?;
-    warnings.extend(assess::assess(&plan, &catalog));
+    let assessment = assess::assess(&plan, &catalog, &NotAsked);
+    warnings.extend(assessment.all());
     warnings.extend(missing_tools(&plan, &catalog));
     warnings.extend(windows::check(&plan, &catalog)?);
     if warnings.has_errors() {
@@ -62,5 +66,6 @@ pub fn prepare(path: &Utf8Path, selection: &Selection) -> Result<Prepared, Failu
     let selected =
         planner::select(&graph, selection, &ledger).map_err(|error| Failure::with(Exit::from(&error), error))?;
     let preview = planner::preview(&selected, &ledger);
-    Ok(Prepared { plan, catalog, artifacts, ledger, graph, selected, preview, warnings })
+    let findings = assessment.findings;
+    Ok(Prepared { plan, catalog, artifacts, ledger, graph, selected, preview, warnings, findings })
 }

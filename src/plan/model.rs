@@ -14,6 +14,7 @@ use super::boot::{Netboot, Power};
 use super::capacity::{HostCapacity, HostSizing, MachinePlacement, Utilisation};
 use crate::diagnostic::{SourceText, Span, Spanned};
 pub use crate::hardware::{DiskFormat, Firmware};
+use crate::provider::RuleSpec;
 use crate::units::{ByteCount, ByteRate};
 
 /// A machine's name, unique in a plan: `[A-Za-z0-9][A-Za-z0-9._-]*`, 63 characters at most.
@@ -78,8 +79,41 @@ pub struct Plan {
     pub machines: Vec<Machine>,
     /// `waves:` in plan order; each wave's machines begin when the wave before has ended.
     pub waves: Vec<Wave>,
+    /// `rules:`
+    pub rules: PlanRules,
     /// `netboot:`
     pub netboot: Option<Netboot>,
+}
+
+/// What a plan says about rules.
+#[derive(Clone, Debug, Default)]
+pub struct PlanRules {
+    /// Rules whose violations are accepted.
+    pub silence: Vec<Silence>,
+    /// Rules of this plan.
+    pub add: Vec<AddedRule>,
+}
+
+/// A rule whose violations are accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Silence {
+    /// The rule.
+    pub id: Spanned<String>,
+    /// Globs over machines and hosts; empty for all.
+    pub machines: Vec<Spanned<String>>,
+    /// Why.
+    pub reason: String,
+}
+
+/// A rule of a plan.
+#[derive(Clone, Debug)]
+pub struct AddedRule {
+    /// The rule.
+    pub spec: RuleSpec,
+    /// Where its id is written.
+    pub id_span: Span,
+    /// Where it begins.
+    pub span: Span,
 }
 
 /// The image store.
@@ -138,6 +172,8 @@ pub struct Host {
     pub capacity: HostCapacity,
     /// How VMs are sized on it, as far as declared.
     pub sizing: HostSizing,
+    /// Declared facts: sizes in bytes, durations in seconds.
+    pub facts: serde_json::Map<String, serde_json::Value>,
 }
 
 /// One machine's migration.
@@ -224,6 +260,8 @@ pub struct Inventory {
     pub nics: Vec<Nic>,
     /// What the source uses, as measured.
     pub utilisation: Utilisation,
+    /// Further declared facts: sizes in bytes, durations in seconds.
+    pub facts: serde_json::Map<String, serde_json::Value>,
     /// The document that says what is not declared here, absolute path.
     pub document: Option<Spanned<Utf8PathBuf>>,
 }

@@ -10,7 +10,7 @@ use crate::plan::{
     AgentSource, Allocation, Capture, CaptureRead, Compression, Convert, DiskFormat, Encryption, EndState, HostName,
     Machine, OnReadError, SecretRef,
 };
-use crate::provider::{Catalog, Provider, artifact_path, file_stem, host_folder};
+use crate::provider::{ArtifactSpec, Artifacts, Catalog, Provider, artifact_path, file_stem, host_folder};
 
 use super::check::{PlannerError, verify};
 use super::graph::TaskGraph;
@@ -145,7 +145,9 @@ impl<'a> Builder<'a> {
             return address.clone();
         }
         let folder = host_folder(&host.0);
-        let script = artifact_path(&folder, "agent", "sh");
+        let provider = self.catalog.get(&self.plan.plan.hosts[host].provider.value);
+        let specs = provider.map(|provider| provider.manifest.artifacts.host.as_slice()).unwrap_or_default();
+        let script = artifact_path(&folder, "agent", &Artifacts::script_extension(specs, "agent"));
         let task = Task {
             address: Address::within(&format!("host:{host}"), "agent"),
             phase: Phase::Host,
@@ -263,13 +265,22 @@ impl Make<'_> {
         artifact_path(&file_stem(self.name()), id, extension)
     }
 
+    fn specs(&self) -> &[ArtifactSpec] {
+        self.provider.map(|provider| provider.manifest.artifacts.machine.as_slice()).unwrap_or_default()
+    }
+
+    /// The path of a script, in the provider's language.
+    fn script(&self, id: &str) -> String {
+        self.path(id, &Artifacts::script_extension(self.specs(), id))
+    }
+
     /// A task without inputs or dependencies.
     fn task(&self, address: &str, phase: Phase, what: String, script: &str, item: Option<String>) -> Task {
         Task {
             address: Address::within(self.name(), address),
             phase,
             what,
-            command: ScriptCall { script: self.path(script, "sh"), item },
+            command: ScriptCall { script: self.script(script), item },
             key: Key::new(),
             reversal: Reversal::Nothing,
             bytes: None,
@@ -281,10 +292,8 @@ impl Make<'_> {
     }
 
     fn template(&self, id: &str) -> String {
-        let provider = self.provider;
-        let specs = provider.map(|provider| provider.manifest.artifacts.machine.as_slice()).unwrap_or_default();
-        let spec = specs.iter().find(|spec| spec.id == id && spec.extension() == "sh");
-        let digest = spec.zip(provider).and_then(|(spec, provider)| provider.template_digest(&spec.template));
+        let spec = self.specs().iter().find(|spec| spec.id == id && spec.is_script());
+        let digest = spec.zip(self.provider).and_then(|(spec, provider)| provider.template_digest(&spec.template));
         short(digest.unwrap_or_default())
     }
 
@@ -293,7 +302,7 @@ impl Make<'_> {
     }
 
     fn common(&self) -> (&'static str, String) {
-        ("settings", self.path("common-init", "sh"))
+        ("settings", self.script("common-init"))
     }
 
     fn validate(&self) -> (Task, Sides) {
@@ -410,7 +419,7 @@ impl Make<'_> {
         task.depends_on = vec![validate.clone()];
         let digests = vec![
             ("script", task.command.script.clone()),
-            ("start-script", self.path("start", "sh")),
+            ("start-script", self.script("start")),
             ("description", self.path("vm", "json")),
             self.common(),
         ];
@@ -420,8 +429,7 @@ impl Make<'_> {
 
     /// Whether the provider makes that artifact.
     fn renders(&self, path: &str) -> bool {
-        let specs = self.provider.map(|provider| provider.manifest.artifacts.machine.as_slice()).unwrap_or_default();
-        specs.iter().any(|spec| self.path(&spec.id, spec.extension()) == path)
+        self.specs().iter().any(|spec| self.path(&spec.id, spec.extension()) == path)
     }
 
     fn layout(&self, disk: &DiskFacts) -> String {

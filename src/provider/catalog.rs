@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::embedded;
 use super::manifest::Manifest;
+use super::rules::{RuleSpec, parse_rules};
 use super::settings::{SettingError, SettingsSchema};
 use super::windows;
 use crate::guest::windows::TargetTables;
@@ -39,6 +40,14 @@ pub enum ProviderError {
         /// What is wrong, with line and column.
         message: String,
     },
+    /// The rules cannot be understood.
+    #[error("{path} is not a file of rules: {message}")]
+    Rules {
+        /// The file.
+        path: String,
+        /// What is wrong, with line and column where known.
+        message: String,
+    },
     /// The manifest contradicts its folder or itself.
     #[error("{path}: {message}")]
     Inconsistent {
@@ -58,13 +67,18 @@ pub struct Provider {
     target_schema: SettingsSchema,
     templates: BTreeMap<String, String>,
     digests: BTreeMap<String, String>,
+    rules: Vec<RuleSpec>,
     windows: TargetTables,
 }
+
+/// The folder of what all providers share.
+const COMMON: &str = "common";
 
 /// Every provider that a plan can name.
 #[derive(Debug)]
 pub struct Catalog {
     providers: BTreeMap<String, Provider>,
+    rules: Vec<RuleSpec>,
     files: Vec<(Utf8PathBuf, String)>,
 }
 
@@ -72,6 +86,7 @@ pub struct Catalog {
 #[derive(Clone, Default)]
 struct Folder {
     manifest: Option<(String, String)>,
+    rules: Option<(String, String)>,
     hardware: Option<(String, String)>,
     services: Option<(String, String)>,
     templates: BTreeMap<String, String>,
@@ -104,7 +119,7 @@ impl Catalog {
                 .map_err(|path| ProviderError::NotUtf8 { path: path.display().to_string() })?;
             let below = path.strip_prefix(&base).expect("the walk stays below its base");
             let Some((name, rest)) = below.as_str().split_once('/') else { continue };
-            let kept = ["provider.yaml", windows::HARDWARE, windows::SERVICES].contains(&rest)
+            let kept = ["provider.yaml", "rules.yaml", windows::HARDWARE, windows::SERVICES].contains(&rest)
                 || (rest.starts_with("templates/") && rest.ends_with(".hbs"));
             if !kept {
                 continue;
@@ -117,14 +132,20 @@ impl Catalog {
         Self::assemble(folders, files)
     }
 
-    fn assemble(folders: BTreeMap<String, Folder>, files: Vec<(Utf8PathBuf, String)>) -> Result<Self, ProviderError> {
+    fn assemble(
+        mut folders: BTreeMap<String, Folder>,
+        files: Vec<(Utf8PathBuf, String)>,
+    ) -> Result<Self, ProviderError> {
         let shared = shared_templates();
+        let common = folders.remove(COMMON).unwrap_or_default();
+        let rules = common.rules()?;
         let mut providers = BTreeMap::new();
         for (name, folder) in folders {
             let provider = Provider::assemble(&name, folder, &shared)?;
             providers.insert(name, provider);
         }
-        Ok(Self { providers, files })
+        unique(&rules, &providers)?;
+        Ok(Self { providers, rules, files })
     }
 
     /// The provider of that name.
@@ -137,6 +158,11 @@ impl Catalog {
         self.providers.keys().map(String::as_str)
     }
 
+    /// The rules that hold whatever the provider is.
+    pub fn common_rules(&self) -> &[RuleSpec] {
+        &self.rules
+    }
+
     /// Files beside the plan that went into the catalog, with their digests.
     pub fn files(&self) -> &[(Utf8PathBuf, String)] {
         &self.files
@@ -147,6 +173,8 @@ impl Folder {
     fn add(&mut self, below: &str, shown: &str, text: String) {
         if below == "provider.yaml" {
             self.manifest = Some((shown.to_owned(), text));
+        } else if below == "rules.yaml" {
+            self.rules = Some((shown.to_owned(), text));
         } else if below == windows::HARDWARE {
             self.hardware = Some((shown.to_owned(), text));
         } else if below == windows::SERVICES {
@@ -155,10 +183,30 @@ impl Folder {
             self.templates.insert(name.to_owned(), text);
         }
     }
+
+    fn rules(&self) -> Result<Vec<RuleSpec>, ProviderError> {
+        let Some((path, text)) = &self.rules else { return Ok(Vec::new()) };
+        parse_rules(text).map_err(|message| ProviderError::Rules { path: path.clone(), message })
+    }
+}
+
+/// A rule is silenced and reported by its id: it names one rule.
+fn unique(common: &[RuleSpec], providers: &BTreeMap<String, Provider>) -> Result<(), ProviderError> {
+    let mut seen: BTreeMap<&str, &str> = common.iter().map(|rule| (rule.id.as_str(), COMMON)).collect();
+    for (name, provider) in providers {
+        for rule in &provider.rules {
+            if let Some(first) = seen.insert(&rule.id, name) {
+                let message = format!("the rule `{}` stands in providers/{first}/rules.yaml, too", rule.id);
+                return Err(ProviderError::Rules { path: format!("providers/{name}/rules.yaml"), message });
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Provider {
     fn assemble(name: &str, folder: Folder, shared: &BTreeMap<String, String>) -> Result<Self, ProviderError> {
+        let rules = folder.rules()?;
         let (path, text) = folder.manifest.ok_or_else(|| ProviderError::Inconsistent {
             path: format!("providers/{name}"),
             message: "it has no provider.yaml, and no provider of that name is built in".to_owned(),
@@ -185,7 +233,12 @@ impl Provider {
         let host_schema = compile("host", &manifest.settings.host)?;
         let target_schema = compile("target", &manifest.settings.target)?;
         let digests = templates.keys().map(|name| (name.clone(), digest_with_partials(name, &templates))).collect();
-        Ok(Self { host_schema, target_schema, templates, digests, windows, manifest })
+        Ok(Self { host_schema, target_schema, templates, digests, rules, windows, manifest })
+    }
+
+    /// Its own rules.
+    pub fn rules(&self) -> &[RuleSpec] {
+        &self.rules
     }
 
     /// What it says about Windows guests: devices of its machines, start modes of services.
@@ -295,7 +348,7 @@ mod tests {
     #[test]
     fn the_embedded_provider_is_complete() {
         let catalog = Catalog::embedded().unwrap();
-        assert_eq!(catalog.names().collect::<Vec<_>>(), ["qemu"]);
+        assert_eq!(catalog.names().collect::<Vec<_>>(), ["qemu", "virtual-server-2005"]);
         let qemu = catalog.get("qemu").unwrap();
         let settings = qemu.host_settings(&Map::new());
         assert_eq!(settings["folder"], "vms");
@@ -325,7 +378,7 @@ mod tests {
             ("providers/bhyve/templates/scripts/vm.json.hbs", "x"),
         ]);
         let catalog = Catalog::open(&root).unwrap();
-        assert_eq!(catalog.names().collect::<Vec<_>>(), ["bhyve", "qemu"]);
+        assert_eq!(catalog.names().collect::<Vec<_>>(), ["bhyve", "qemu", "virtual-server-2005"]);
         assert!(catalog.get("qemu").unwrap().templates()["scripts/start.sh"].contains("mine"));
         assert_eq!(catalog.files().len(), 5);
     }

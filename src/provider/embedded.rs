@@ -9,6 +9,7 @@ macro_rules! files {
 
 /// Path and text of every embedded file.
 pub const FILES: &[(&str, &str)] = files![
+    "providers/common/rules.yaml",
     "providers/qemu/provider.yaml",
     "providers/qemu/service-modes.yaml",
     "providers/qemu/templates/scripts/create-vm.sh.hbs",
@@ -16,6 +17,20 @@ pub const FILES: &[(&str, &str)] = files![
     "providers/qemu/templates/scripts/start.sh.hbs",
     "providers/qemu/templates/scripts/vm.json.hbs",
     "providers/qemu/windows.yaml",
+    "providers/virtual-server-2005/provider.yaml",
+    "providers/virtual-server-2005/rules.yaml",
+    "providers/virtual-server-2005/templates/scripts/capture.cmd.hbs",
+    "providers/virtual-server-2005/templates/scripts/cleanup-vm.cmd.hbs",
+    "providers/virtual-server-2005/templates/scripts/common-init.cmd.hbs",
+    "providers/virtual-server-2005/templates/scripts/create-vm.cmd.hbs",
+    "providers/virtual-server-2005/templates/scripts/deploy-vm.cmd.hbs",
+    "providers/virtual-server-2005/templates/scripts/host-agent.cmd.hbs",
+    "providers/virtual-server-2005/templates/scripts/post-deploy.cmd.hbs",
+    "providers/virtual-server-2005/templates/scripts/validate.cmd.hbs",
+    "providers/virtual-server-2005/templates/sequences/vs2005-capture-disk.xml.hbs",
+    "providers/virtual-server-2005/templates/sequences/vs2005-deploy-vm.xml.hbs",
+    "providers/virtual-server-2005/templates/sequences/vs2005-internal-state.xml.hbs",
+    "providers/virtual-server-2005/templates/sequences/vs2005-service-driver.xml.hbs",
     "templates/netboot/agent.ipxe.hbs",
     "templates/netboot/dnsmasq.conf.hbs",
     "templates/netboot/first.ipxe.hbs",

@@ -32,6 +32,15 @@ pub struct Manifest {
     pub tools: Vec<ToolSpec>,
     /// What is rendered.
     pub artifacts: Artifacts,
+    /// Names that rules compare a machine with, such as the operating systems it supports.
+    #[serde(default)]
+    pub lists: BTreeMap<String, Vec<String>>,
+    /// Whether the source is booted into the agent to be captured.
+    #[serde(default)]
+    pub boots_source: bool,
+    /// Why its artifacts are rendered but cannot be executed here; `None` if they can.
+    #[serde(default)]
+    pub render_only: Option<String>,
 }
 
 /// JSON Schemas (2020-12) of what a plan may set.
@@ -60,6 +69,9 @@ pub struct Limits {
     pub formats: Vec<DiskFormat>,
     /// Firmware it can start.
     pub firmware: Vec<Firmware>,
+    /// Largest disk, where there is a limit.
+    #[serde(default)]
+    pub disk_size: Option<Size>,
     /// Names it can give.
     pub vm_name: VmNameLimits,
 }
@@ -103,6 +115,9 @@ pub struct VmNameLimits {
     pub max_length: usize,
     /// None of these characters.
     pub forbidden: String,
+    /// Whether `Web` and `web` are one name.
+    #[serde(default)]
+    pub ignores_case: bool,
 }
 
 /// Numbers of the hypervisor.
@@ -177,7 +192,20 @@ pub struct ArtifactSpec {
     pub template: String,
 }
 
+impl Artifacts {
+    /// The extension of a machine's script: that of the artifact of that id which is a script, `sh` if there is none.
+    pub fn script_extension(specs: &[ArtifactSpec], id: &str) -> String {
+        let mut scripts = specs.iter().filter(|spec| spec.id == id && spec.is_script());
+        scripts.next().map_or("sh", ArtifactSpec::extension).to_owned()
+    }
+}
+
 impl ArtifactSpec {
+    /// Whether it is a script, in whatever language.
+    pub fn is_script(&self) -> bool {
+        matches!(self.extension(), "sh" | "cmd" | "ps1")
+    }
+
     /// The template's extension, which also says how values are escaped.
     pub fn extension(&self) -> &str {
         self.template.rsplit_once('.').map_or("", |(_, extension)| extension)

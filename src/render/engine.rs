@@ -104,6 +104,8 @@ impl Engine {
             RenderError::Render { template, subject, message: error.to_string() }
         })?;
         match language.unspeakable(&text) {
+            // cmd.exe loses its way among labels where lines end as they do elsewhere.
+            None if language == Language::Cmd => Ok(text.replace('\n', "\r\n")),
             None => Ok(text),
             Some(character) => {
                 let (template, subject) = owned();
@@ -118,10 +120,15 @@ fn forbidden(language: Language, text: &str) -> Option<String> {
     if text.contains("{{{") || text.contains("{{&") || text.contains("{{~{") {
         return Some("`{{{` and `{{&` would put a value into the text as it is".to_owned());
     }
-    let comment = |line: &&str| line.trim_start().starts_with('#') && line.contains("{{");
-    match (language, text.lines().find(comment)) {
-        (Language::Shell, Some(line)) => Some(format!("a value in a comment could end it: `{}`", line.trim())),
-        _ => None,
+    let begins = |line: &str| match language {
+        Language::Shell => line.starts_with('#'),
+        Language::Cmd => line.starts_with("::") || line.get(..4).is_some_and(|rem| rem.eq_ignore_ascii_case("rem ")),
+        _ => false,
+    };
+    let comment = |line: &&str| begins(line.trim_start()) && line.contains("{{");
+    match text.lines().find(comment) {
+        Some(line) => Some(format!("a value in a comment could end it: `{}`", line.trim())),
+        None => None,
     }
 }
 
@@ -247,6 +254,9 @@ mod tests {
     fn ways_around_the_escapes_are_refused() {
         for text in ["{{{v}}}", "{{& v}}", "{{&v}}", "# for {{v}}\n", "{{~{v}~}}"] {
             assert!(engine("t.sh", text).is_err(), "{text}");
+        }
+        for text in ["rem for {{v}}\n", "  REM {{v}}", ":: {{v}}"] {
+            assert!(engine("t.cmd", text).is_err(), "{text}");
         }
         assert!(engine("t.html", "x").is_err());
     }

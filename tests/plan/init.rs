@@ -80,7 +80,8 @@ fn init_keeps_what_is_there_and_makes_the_rest() {
 fn validate_says_what_is_there_and_refuses_with_3() {
     let good = Scratch::new(&plan_of(&["{ name: a, source: { disks: [{ path: a.raw }, { path: b.raw }] } }"]));
     let out = replant(&good.path(), &["validate", "plan.yaml"]);
-    assert_eq!((out.status.code(), text(&out.stdout)), (Some(0), "plan.yaml: valid (1 machine, 2 disks, 1 host)\n"));
+    assert_eq!(out.status.code(), Some(0));
+    assert!(text(&out.stdout).starts_with("plan.yaml: valid (1 machine, 2 disks, 1 host)"), "{}", text(&out.stdout));
 
     let bad = Scratch::new(&plan_of(&["{ name: a, sourc: {} }"]));
     let out = replant(&bad.path(), &["validate", "plan.yaml"]);

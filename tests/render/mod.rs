@@ -2,5 +2,7 @@
 
 pub mod site;
 
+mod classic;
+mod guide;
 mod hostile;
 mod snapshots;

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::freeze::{Staging, folders, manifest};
 use crate::render::render;
 
@@ -23,6 +24,7 @@ pub fn run(args: &ApplyArgs, global: &Global) -> Result<Exit, Failure> {
         }
         return Ok(Exit::Done);
     }
+    refuse_render_only(&prepared)?;
     if !args.yes && !confirmed("Do all of this?")? {
         return Err(Failure::with(Exit::Error, "nothing was done"));
     }
@@ -41,4 +43,22 @@ pub fn run(args: &ApplyArgs, global: &Global) -> Result<Exit, Failure> {
         staging.finish(&frozen).map_err(io::Error::other)
     });
     execute(args, global, &root, manifest, on_start, Default::default())
+}
+
+/// Refuses machines of providers whose artifacts are for people, and says where to get them.
+fn refuse_render_only(prepared: &Prepared) -> Result<(), Failure> {
+    let mut found = Diagnostics::new();
+    for host in prepared.plan.plan.hosts.values() {
+        let machines = &prepared.plan.plan.machines;
+        let used = machines.iter().any(|machine| machine.target.host.value == host.name.value);
+        let provider = prepared.catalog.get(&host.provider.value).filter(|_| used);
+        if let Some(why) = provider.and_then(|provider| provider.manifest.render_only.as_ref()) {
+            let message = format!("host `{}` cannot be worked on from here: {why}", host.name.value);
+            let diagnostic = Diagnostic::error("apply.render-only", message).at(host.provider.span.clone(), "");
+            found.push(
+                diagnostic.help("`replant render --out DIR` writes the artifacts; they are run by hand, in order"),
+            );
+        }
+    }
+    if found.is_empty() { Ok(()) } else { Err(found.finish().into()) }
 }

@@ -101,6 +101,11 @@ fn execute(
     on_start: OnStart,
     accepted_edits: BTreeMap<String, String>,
 ) -> Result<Exit, Failure> {
+    if let Some(task) = manifest.tasks.iter().find(|task| !task.command.script.ends_with(".sh")) {
+        let text =
+            format!("{} is not a script that this system runs: it is run by hand, elsewhere", task.command.script);
+        return Err(Failure::with(Exit::Refused, text));
+    }
     // A service that runs for this root knows its devices' agents; without one, ours lives as long as the run.
     let service = std::path::absolute(super::serve::socket_of(root))?;
     let served = std::os::unix::net::UnixStream::connect(&service).is_ok();

@@ -11,10 +11,13 @@
 mod boot;
 mod capacity;
 mod check;
+mod facts;
+mod normal;
 mod schema;
 mod shape;
 mod table;
 mod text;
 
 pub(super) use check::check;
+pub(super) use normal::{facts, host_facts};
 pub use schema::json_schema;

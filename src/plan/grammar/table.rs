@@ -2,6 +2,7 @@
 
 use super::boot::{NETBOOT, POWER};
 use super::capacity::{CAPACITY, PLACEMENT, SIZING, UTILISATION};
+use super::facts::{FACTS, HOST_FACTS, RULES};
 use super::shape::Shape::{
     Amount, Choice, Flag, List, Named, Object as Obj, ObjectOr, OneOf, Settings, Text, Whole, WholeOrPercent,
 };
@@ -36,6 +37,7 @@ pub(super) static PLAN: Object = Object {
         ),
         key("defaults", Obj(&DEFAULTS), "What applies to every machine that does not say otherwise."),
         key("machines", List(&Obj(&MACHINE), 0), "The machines, in the order they are preferably started."),
+        key("rules", Obj(&RULES), "Rules that this plan adds or silences."),
         key("netboot", Obj(&NETBOOT), "The network boot service of `replant serve`."),
         key("waves", List(&Obj(&WAVE), 0), "Groups of machines; a wave begins when the wave before has ended."),
     ],
@@ -101,6 +103,7 @@ static HOST: Object = Object {
         key("settings", Settings, "Settings of the provider."),
         key("capacity", Obj(&CAPACITY), "What the host has, for `replant assess`."),
         key("sizing", Obj(&SIZING), "How virtual machines are sized on it; left out, the usual constants."),
+        key("facts", Obj(&HOST_FACTS), "What rules read of it; left out, unknown."),
     ],
 };
 
@@ -222,6 +225,7 @@ static INVENTORY: Object = Object {
         key("firmware", FIRMWARE, "Its firmware."),
         key("nics", List(&Obj(&NIC), 0), "Its network adapters, in order."),
         key("utilisation", Obj(&UTILISATION), "What it uses, as measured, for `replant assess`."),
+        key("facts", Obj(&FACTS), "Further facts that rules read; left out, unknown."),
     ],
 };
 

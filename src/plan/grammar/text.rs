@@ -46,6 +46,18 @@ pub(super) static NAME: TextRule = TextRule {
     accepts: is_name,
 };
 
+/// The id of a rule.
+pub(super) static RULE: TextRule = TextRule {
+    what: "the id of a rule",
+    what_many: "ids of rules",
+    form: "lower case letters, digits and `-`; 80 characters at most",
+    pattern: r"^[a-z0-9-]{1,80}$",
+    accepts: |text| {
+        (1..=80).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    },
+};
+
 /// Hours of a day, from and to.
 pub(super) static HOURS: TextRule = TextRule {
     what: "hours",
@@ -207,7 +219,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn rules() -> [&'static TextRule; 13] {
+    fn rules() -> [&'static TextRule; 14] {
         [
             &FREE,
             &NONEMPTY,
@@ -222,6 +234,7 @@ mod tests {
             &HTTPS,
             &HOST_PORT,
             &FINGERPRINT,
+            &RULE,
         ]
     }
 

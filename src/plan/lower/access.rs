@@ -22,6 +22,11 @@ impl<'a> At<'a> {
         Self { node, source }
     }
 
+    /// The value itself.
+    pub fn node(self) -> &'a Node {
+        self.node
+    }
+
     /// Where it was written out.
     pub fn span(self) -> Span {
         self.place(self.node.place)

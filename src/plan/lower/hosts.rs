@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::access::At;
 use super::capacity;
 use crate::diagnostic::{Diagnostic, Diagnostics, Spanned};
+use crate::plan::grammar::host_facts;
 use crate::plan::model::{Host, HostName};
 
 const DEFAULT_PARALLEL: u32 = 2;
@@ -40,6 +41,7 @@ pub(super) fn lower(roots: &[At<'_>], found: &mut Diagnostics) -> BTreeMap<HostN
                 memory: value.get("memory").and_then(|at| at.size()),
                 capacity: capacity::capacity(value.get("capacity")),
                 sizing: capacity::sizing(value.get("sizing")),
+                facts: value.get("facts").map(|facts| host_facts(facts.node())).unwrap_or_default(),
             };
             hosts.insert(key, host);
         }

@@ -13,6 +13,7 @@ use super::{agent, boot, budgets, capacity};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, Spanned, closest};
 use crate::guest::linux::network::AddressMap;
 use crate::plan::document::shortened;
+use crate::plan::grammar;
 use crate::plan::model::{
     Allocation, Budget, Capture, CaptureRead, Compression, Convert, DiskFormat, EndState, Guest, Host, HostName,
     Inventory, Machine, MachineName, Nic, OnFailure, OnReadError, PostDeploy, Role, SecretRef, Target, Workload,
@@ -215,6 +216,7 @@ fn inventory(machine: At<'_>, folder: &Utf8Path) -> Inventory {
         firmware: declared.get("firmware").and_then(At::choice),
         nics: nics.collect(),
         utilisation: capacity::utilisation(declared.get("utilisation")),
+        facts: declared.get("facts").map(|facts| grammar::facts(facts.node())).unwrap_or_default(),
         document: declared
             .get("document")
             .or(Some(declared))

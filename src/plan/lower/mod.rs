@@ -9,6 +9,7 @@ mod capacity;
 mod hosts;
 mod machines;
 mod order;
+mod rules;
 mod store;
 mod unique;
 mod waves;
@@ -61,6 +62,7 @@ pub(super) fn lower(files: &[File], root: Utf8PathBuf, complete: bool, found: &m
         root,
         files: files.iter().map(|file| Arc::clone(&file.source)).collect(),
         store,
+        rules: rules::lower(&roots, &machines, hosts.values(), complete, found),
         hosts,
         machines,
         waves,
