@@ -10,7 +10,7 @@ PACKAGES_AGENT="busybox-static kmod zstd xz-utils cpio"
 # The quickstart's source machine is built with these.
 PACKAGES_SOURCE="mmdebstrap e2fsprogs fdisk grub-pc-bin grub-common"
 # The tests check scripts, XML and mounted disks with these.
-PACKAGES_TEST="shellcheck dash libxml2-utils util-linux xfsprogs btrfs-progs ntfs-3g dosfstools mtools lvm2 fuse3"
+PACKAGES_TEST="shellcheck dash libxml2-utils util-linux xfsprogs btrfs-progs ntfs-3g dosfstools mtools lvm2 fuse3 sysstat libvirt-clients"
 
 say() { printf '\n==> %s\n' "$*"; }
 

@@ -12,8 +12,10 @@ mod bind;
 pub mod document;
 mod facts;
 mod holders;
+pub mod import;
 mod migrated;
 pub mod model;
+pub mod performance;
 mod probe;
 mod resolve;
 

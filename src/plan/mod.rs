@@ -9,12 +9,14 @@
 
 mod capacity;
 mod document;
+mod edit;
 mod files;
 mod grammar;
 mod lower;
 mod model;
 
 pub use capacity::*;
+pub use edit::{EditedFile, TargetEdit, edit_targets};
 pub use files::{document_as_json, load};
 pub use grammar::json_schema;
 pub use model::*;
