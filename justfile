@@ -4,7 +4,7 @@ fmt:
     cargo fmt --check
 
 lint:
-    cargo clippy --all-targets -- --deny warnings
+    cargo clippy --release --all-targets -- --deny warnings
 
 test:
     cargo test --release
@@ -13,7 +13,7 @@ deny:
     cargo deny check bans licenses sources
 
 docs:
-    RUSTDOCFLAGS="--deny warnings" cargo doc --no-deps
+    RUSTDOCFLAGS="--deny warnings" cargo doc --release --no-deps
 
 bench:
     cargo bench

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A disk file's format.
+/// A disk's format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DiskFormat {
@@ -13,6 +13,47 @@ pub enum DiskFormat {
     Raw,
     /// QEMU copy-on-write, version 2 or 3.
     Qcow2,
+    /// VMware's disk: one file, or a descriptor and the files it names.
+    Vmdk,
+    /// A disk of a virtual appliance: a tar file of a description and compressed disks.
+    Ova,
+    /// Microsoft's and Xen's older disk, fixed or dynamic.
+    Vhd,
+    /// Microsoft's newer disk.
+    Vhdx,
+}
+
+impl DiskFormat {
+    /// Every format.
+    pub const ALL: [Self; 6] = [Self::Raw, Self::Qcow2, Self::Vmdk, Self::Ova, Self::Vhd, Self::Vhdx];
+
+    /// Reads [`Self::name`].
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.name() == name)
+    }
+
+    /// Its name in plans and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Qcow2 => "qcow2",
+            Self::Vmdk => "vmdk",
+            Self::Ova => "ova",
+            Self::Vhd => "vhd",
+            Self::Vhdx => "vhdx",
+        }
+    }
+
+    /// Whether a disk can be written in it; an appliance is only read.
+    pub fn is_written(self) -> bool {
+        self != Self::Ova
+    }
+}
+
+impl std::fmt::Display for DiskFormat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// Firmware of a machine.
@@ -31,6 +72,11 @@ pub enum Firmware {
 pub struct MacAddress([u8; 6]);
 
 impl MacAddress {
+    /// From bytes, if they are one adapter's: neither a group's nor nobody's.
+    pub fn new(bytes: [u8; 6]) -> Option<Self> {
+        (bytes[0] & 1 == 0 && bytes != [0; 6]).then_some(Self(bytes))
+    }
+
     /// The six bytes.
     pub fn bytes(&self) -> [u8; 6] {
         self.0
@@ -54,10 +100,7 @@ impl FromStr for MacAddress {
             *byte = part.and_then(|part| u8::from_str_radix(part, 16).ok()).ok_or_else(wrong)?;
         }
         // A group address, and the address of nobody, name no adapter.
-        match parts.next().is_none() && bytes[0] & 1 == 0 && bytes != [0; 6] {
-            true => Ok(Self(bytes)),
-            false => Err(wrong()),
-        }
+        Self::new(bytes).filter(|_| parts.next().is_none()).ok_or_else(wrong)
     }
 }
 

@@ -26,9 +26,13 @@ pub mod freeze;
 
 pub mod execute;
 
+pub mod netboot;
+
 pub mod controller;
 
 pub mod agent;
+
+pub mod power;
 
 pub mod cli;
 

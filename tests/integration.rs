@@ -8,6 +8,7 @@ mod end_to_end;
 mod guest;
 mod image;
 mod inventory;
+mod netboot;
 mod plan;
 mod planner;
 mod render;

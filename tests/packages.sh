@@ -7,6 +7,8 @@ PACKAGES_BUILD="gcc libc6-dev"
 PACKAGES_QEMU="qemu-system-x86 qemu-system-common qemu-utils ovmf seabios"
 # The agent is assembled from packages with these.
 PACKAGES_AGENT="busybox-static kmod zstd xz-utils cpio"
+# Network boot: DHCP, TFTP, the first stage.
+PACKAGES_NETBOOT="dnsmasq-base ipxe iproute2"
 # The quickstart's source machine is built with these.
 PACKAGES_SOURCE="mmdebstrap e2fsprogs fdisk grub-pc-bin grub-common"
 # The tests check scripts, XML and mounted disks with these.

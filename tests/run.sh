@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 . tests/packages.sh
 
 # shellcheck disable=SC2086 # lists of words
-install_packages $PACKAGES_BUILD $PACKAGES_QEMU $PACKAGES_AGENT $PACKAGES_SOURCE $PACKAGES_TEST
+install_packages $PACKAGES_BUILD $PACKAGES_QEMU $PACKAGES_AGENT $PACKAGES_NETBOOT $PACKAGES_SOURCE $PACKAGES_TEST
 require_cargo
 
 step() {
@@ -23,10 +23,10 @@ else
     echo "    cargo-deny is not installed: the licence test of the suite checks the same list"
 fi
 if cargo clippy --version >/dev/null 2>&1; then
-    step cargo clippy --all-targets -- --deny warnings
+    step cargo clippy --release --all-targets -- --deny warnings
 else
     echo "    clippy is not installed: rustup component add clippy; its findings are not checked here"
 fi
-RUSTDOCFLAGS="--deny warnings" step cargo doc --no-deps
+step env RUSTDOCFLAGS="--deny warnings" cargo doc --release --no-deps
 step cargo test --release
 say "All checks passed"

@@ -12,6 +12,7 @@ use crate::controller::{
 use crate::guest::Edit;
 use crate::vm::{VmError, VmFolder, last_lines};
 
+use super::keys::{GuestKey, KeyedImage};
 use super::order::BootOrder;
 
 /// Where a guest on QEMU's user network reaches the host's loopback.
@@ -38,6 +39,8 @@ pub struct GuestStep {
     pub controller: Option<PathBuf>,
     /// Where a controller of our own finds its CA.
     pub state: PathBuf,
+    /// Keys of encrypted volumes.
+    pub keys: Vec<GuestKey>,
     /// Longest time of everything.
     pub timeout: Duration,
 }
@@ -86,6 +89,9 @@ pub enum BootError {
         /// Why.
         message: String,
     },
+    /// The keys of encrypted volumes cannot be handed over.
+    #[error("the keys of encrypted volumes cannot be handed to the agent")]
+    Keys(#[source] std::io::Error),
     /// We were asked to stop.
     #[error("interrupted; the VM is powered off")]
     Interrupted,
@@ -125,7 +131,14 @@ pub fn convert_guest(
     let ca = Fingerprint::parse(&ca).ok_or_else(|| BootError::Answer(format!("`{ca}` is no fingerprint")))?;
     let order = BootOrder { controller: (HOST_SEEN_BY_GUEST.to_owned(), port), ca, token };
     let command_line = format!("{} console=ttyS0 quiet panic=5 mitigations=off", order.command_line());
-    let [kernel, image] = files.map(|path| path.to_string_lossy().into_owned());
+    let [kernel, mut image] = files.map(|path| path.to_string_lossy().into_owned());
+    let keyed = match step.keys.is_empty() {
+        true => None,
+        false => Some(KeyedImage::new(std::path::Path::new(&image), &step.keys, &step.vm).map_err(BootError::Keys)?),
+    };
+    if let Some(keyed) = &keyed {
+        image = keyed.path().to_string_lossy().into_owned();
+    }
     vm.start_work(&["agent", &kernel, &image, &command_line])?;
     let _off = OffAtLast(&vm);
     let result = watch(step, &vm, &mut client, interrupted, &mut told)?;

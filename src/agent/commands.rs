@@ -4,14 +4,15 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 
 use crate::controller::Report;
-use crate::guest::{self, ConvertOptions, Guest, PinnedNic, SkipList, SystemDisks};
+use crate::guest::linux::network::{AddressMap, TargetNic};
+use crate::guest::{self, ConvertOptions, Guest, SkipList, SystemDisks};
 use crate::sequence::{CommandError, Facts, Registry, StepCall, StepOutput};
 use crate::units::ByteCount;
 
 use super::report::Reporter;
 
 /// The drivers that a virtio target needs, if the sequence names none.
-const VIRTIO: [&str; 3] = ["virtio_pci", "virtio_blk", "virtio_scsi"];
+const VIRTIO: [&str; 4] = ["virtio_pci", "virtio_blk", "virtio_scsi", "virtio_net"];
 
 /// What the commands work on.
 pub(super) struct Workbench<'a> {
@@ -32,6 +33,7 @@ impl<'a> Workbench<'a> {
     pub(super) fn registry(&self) -> Registry<'_> {
         let mut registry = Registry::default();
         registry.register("disk.geometry", |call: &StepCall<'_>| geometry(call));
+        registry.register("guest.inspect", |_: &StepCall<'_>| self.inspect());
         registry.register("guest.detect", |call: &StepCall<'_>| self.detect(call));
         registry.register("guest.convert", |call: &StepCall<'_>| self.convert(call));
         registry.register("disk.flush", |_: &StepCall<'_>| self.flush());
@@ -42,6 +44,13 @@ impl<'a> Workbench<'a> {
 
     fn note(&self, text: String) {
         self.reporter.say(Report::Note { text });
+    }
+
+    /// The whole of what was found goes out as one fact, in JSON.
+    fn inspect(&self) -> Result<StepOutput, CommandError> {
+        let found = guest::inspect(&self.folder).map_err(failed)?;
+        let text = serde_json::to_string(&found).map_err(failed)?;
+        Ok(StepOutput { code: 0, facts: Facts::from([("guest.inspection".to_owned(), text)]) })
     }
 
     fn detect(&self, call: &StepCall<'_>) -> Result<StepOutput, CommandError> {
@@ -89,6 +98,7 @@ impl<'a> Workbench<'a> {
     fn flush(&self) -> Result<StepOutput, CommandError> {
         if let Some(guest) = self.guest.replace(None) {
             guest.mounted.release().map_err(failed)?;
+            guest::release(&guest.disks);
         }
         for disk in SystemDisks::discover().map_err(failed)?.disks {
             let device = std::fs::File::open(&disk.device).map_err(failed)?;
@@ -124,24 +134,29 @@ fn options(call: &StepCall<'_>) -> Result<ConvertOptions, CommandError> {
     if drivers.is_empty() {
         drivers = VIRTIO.map(str::to_owned).to_vec();
     }
-    // An adapter whose name nobody declared gets what the target's slot gives it.
-    let nics: Vec<PinnedNic> = call
+    let nics: Vec<TargetNic> = call
         .step
         .list("nic")
         .into_iter()
-        .filter_map(|nic| nic.split_once(' '))
-        .map(|(mac, name)| PinnedNic { mac: mac.to_owned(), name: name.trim().to_owned() })
+        .map(|nic| match nic.trim().split_once(' ') {
+            Some((mac, name)) => TargetNic { mac: mac.to_owned(), name: Some(name.trim().to_owned()) },
+            None => TargetNic { mac: nic.trim().to_owned(), name: None },
+        })
         .collect();
     // These become a file name and lines of a configuration file of the guest.
     for nic in &nics {
-        let named = !nic.name.is_empty()
-            && nic.name.len() < 16
-            && nic.name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+        let is_name = |name: &String| {
+            !name.is_empty()
+                && name.len() < 16
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        };
+        let named = nic.name.as_ref().is_none_or(is_name);
         let addressed = nic.mac.split(':').count() == 6 && nic.mac.bytes().all(|b| b.is_ascii_hexdigit() || b == b':');
         if !named || !addressed {
             return Err(refused(format!(
                 "`{} {}` is not a MAC address and a network adapter's name",
-                nic.mac, nic.name
+                nic.mac,
+                nic.name.as_deref().unwrap_or_default()
             )));
         }
     }
@@ -149,6 +164,8 @@ fn options(call: &StepCall<'_>) -> Result<ConvertOptions, CommandError> {
         drivers,
         serial_console: matches!(call.step.parameter("serial-console"), Some("yes")),
         nics,
+        addresses: AddressMap::parse(call.step.list("address")).map_err(failed)?,
+        uefi: matches!(call.step.parameter("firmware"), Some("uefi")),
         skip: SkipList::new(call.step.list("skip").into_iter().map(str::to_owned)),
     })
 }

@@ -104,7 +104,7 @@ impl One<'_> {
         let (format, firmware) = (self.machine.target.disk_format, self.facts.firmware);
         let (no_format, no_firmware) = (!limits.formats.contains(&format), !limits.firmware.contains(&firmware));
         if no_format {
-            self.refuse("assess.disk-format", &span, format!("provider `{provider}` does not take {format:?} disks"));
+            self.refuse("assess.disk-format", &span, format!("provider `{provider}` does not take {format} disks"));
         }
         if no_firmware {
             self.refuse("assess.firmware", &span, format!("provider `{provider}` has no {firmware:?} firmware"));

@@ -1,5 +1,7 @@
 //! `replant agent`.
 
+mod media;
+
 use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
@@ -19,6 +21,10 @@ pub struct AgentArgs {
 enum AgentVerb {
     /// Build the agent's kernel and initramfs from Debian packages; nothing is done if no input changed
     Build(BuildArgs),
+    /// Write a medium (CD or USB) that boots the agent with BIOS and UEFI
+    Iso(media::IsoArgs),
+    /// Start the agent from the Linux that runs on a machine, over ssh
+    Kexec(media::KexecArgs),
     /// Do what the boot order says (this runs in the booted agent)
     Run(RunArgs),
 }
@@ -64,6 +70,8 @@ struct RunArgs {
 pub fn run(args: &AgentArgs, global: &Global) -> Result<Exit, Failure> {
     match &args.verb {
         AgentVerb::Build(args) => build_agent(args, global),
+        AgentVerb::Iso(args) => media::iso(args, global),
+        AgentVerb::Kexec(args) => media::kexec(args, global),
         AgentVerb::Run(args) => run_agent(args),
     }
 }
@@ -97,7 +105,7 @@ fn build_agent(args: &BuildArgs, global: &Global) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-fn default_cache() -> PathBuf {
+pub(super) fn default_cache() -> PathBuf {
     let base = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into())).join(".cache"));

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
+use zeroize::Zeroizing;
+
 use super::{Exit, Failure, Global};
-use crate::agent::{BootError, ConversionResult, GuestStep, convert_guest};
+use crate::agent::{BootError, ConversionResult, GuestKey, GuestStep, convert_guest};
 use crate::controller::{CONTROLLER_SOCKET, Report};
 use crate::progress::EventClient;
 use crate::units::parse_duration;
@@ -44,6 +46,9 @@ struct ConvertArgs {
     /// Longest time of the whole conversion
     #[arg(long, default_value = "30m", value_parser = parse_duration)]
     timeout: Duration,
+    /// The key of a LUKS container: `UUID=env:NAME`, `UUID=file:PATH` or `UUID=command:CMD`; `any` for every container
+    #[arg(long, value_name = "UUID=REF")]
+    luks_key: Vec<String>,
     /// Only look: 0 if this sequence has converted the disks, 10 if not
     #[arg(long, conflicts_with = "undo")]
     check: bool,
@@ -77,6 +82,45 @@ pub fn run(args: &GuestArgs, global: &Global) -> Result<Exit, Failure> {
     convert(args, global, sequence, &digest, &marker)
 }
 
+/// Reads the keys that references such as `UUID=file:PATH` name.
+pub(super) fn guest_keys(references: &[String]) -> Result<Vec<GuestKey>, Failure> {
+    let mut keys = Vec::new();
+    for text in references {
+        let usage = || {
+            let message = format!("`--luks-key {text}` is not UUID=env:NAME, UUID=file:PATH or UUID=command:CMD");
+            Failure::with(Exit::Usage, message)
+        };
+        let (uuid, reference) = text.split_once('=').ok_or_else(usage)?;
+        if uuid.is_empty() || !uuid.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+            return Err(usage());
+        }
+        let (kind, value) = reference.split_once(':').ok_or_else(usage)?;
+        let unreadable = |error: std::io::Error| {
+            Failure::with(
+                Exit::Error,
+                format!("the key `{reference}` of LUKS container {uuid} cannot be read: {error}"),
+            )
+        };
+        let key = match kind {
+            "env" => match std::env::var_os(value) {
+                Some(key) => std::os::unix::ffi::OsStringExt::into_vec(key),
+                None => return Err(unreadable(std::io::Error::other("no such environment variable"))),
+            },
+            "file" => fs::read(value).map_err(unreadable)?,
+            "command" => {
+                let output = std::process::Command::new("sh").args(["-c", value]).output().map_err(unreadable)?;
+                if !output.status.success() {
+                    return Err(unreadable(std::io::Error::other(format!("the command ended with {}", output.status))));
+                }
+                output.stdout
+            }
+            _ => return Err(usage()),
+        };
+        keys.push(GuestKey { uuid: uuid.to_ascii_lowercase(), key: Zeroizing::new(key) });
+    }
+    Ok(keys)
+}
+
 fn is_converted(marker: &Path, digest: &str) -> bool {
     let recorded = fs::read(marker).ok().and_then(|bytes| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
     recorded.is_some_and(|recorded| recorded.get("sequence").and_then(|value| value.as_str()) == Some(digest))
@@ -101,6 +145,7 @@ fn convert(
         sequence,
         controller: std::env::var_os(CONTROLLER_SOCKET).filter(|path| !path.is_empty()).map(PathBuf::from),
         state: root.join(".replant"),
+        keys: guest_keys(&args.luks_key)?,
         timeout: args.timeout,
     };
     let events = EventClient::from_environment();

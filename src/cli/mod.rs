@@ -12,8 +12,12 @@ mod graph;
 mod guest;
 mod image;
 mod init;
+mod inspect;
 mod inventory;
+mod limit;
+mod netboot;
 mod plan;
+mod power;
 mod prepare;
 mod preview;
 mod render;
@@ -84,10 +88,18 @@ enum Verb {
     Agent(agent::AgentArgs),
     /// Convert the operating system inside restored disks
     Guest(guest::GuestArgs),
+    /// Change how fast captures and deploys go, while they run
+    Limit(limit::LimitArgs),
+    /// Say what lies on disks and which systems they hold, without booting them and without writing to them
+    Inspect(inspect::InspectArgs),
     /// Start, stop and watch virtual machines of the embedded provider
     Vm(vm::VmArgs),
+    /// Boot machines from the network into the agent
+    Netboot(netboot::NetbootArgs),
     /// The machines that the controller knows: register, show, have them boot into the agent, release
     Device(device::DeviceArgs),
+    /// Switch a machine on or off, or have it boot from the network once
+    Power(power::PowerArgs),
     /// Look at a source again before it is touched
     Source(source::SourceArgs),
 }
@@ -111,8 +123,12 @@ pub fn main() -> ExitCode {
         Verb::Image(args) => image::run(args, global),
         Verb::Agent(args) => agent::run(args, global),
         Verb::Guest(args) => guest::run(args, global),
+        Verb::Limit(args) => limit::run(args, global),
+        Verb::Inspect(args) => inspect::run(args, global),
         Verb::Vm(args) => vm::run(args, global),
+        Verb::Netboot(args) => netboot::run(args, global),
         Verb::Device(args) => device::run(args, global),
+        Verb::Power(args) => power::run(args, global),
         Verb::Source(args) => source::run(args, global),
     };
     match outcome {

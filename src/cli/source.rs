@@ -1,9 +1,11 @@
 //! `replant source`.
 
 use camino::Utf8PathBuf;
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 
+use super::image::parse_format;
 use super::{Exit, Failure, Global};
+use crate::image::look;
 use crate::inventory::{holders, probe_disk};
 use crate::plan::{DiskFormat, DiskIndex};
 
@@ -34,8 +36,8 @@ struct CheckArgs {
     #[arg(long, value_name = "FILE")]
     path: Utf8PathBuf,
     /// Its format
-    #[arg(long, value_enum)]
-    format: FormatArg,
+    #[arg(long, value_parser = parse_format)]
+    format: DiskFormat,
     /// The identity that was planned with
     #[arg(long, value_name = "LINE")]
     identity: String,
@@ -51,14 +53,6 @@ struct OfflineArgs {
     paths: Vec<Utf8PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum FormatArg {
-    /// Bytes as they are
-    Raw,
-    /// QEMU copy-on-write
-    Qcow2,
-}
-
 /// Runs the verb.
 pub fn run(args: &SourceArgs, global: &Global) -> Result<Exit, Failure> {
     match &args.verb {
@@ -70,11 +64,7 @@ pub fn run(args: &SourceArgs, global: &Global) -> Result<Exit, Failure> {
 fn check(args: &CheckArgs, global: &Global) -> Result<Exit, Failure> {
     let index = args.disk.strip_prefix("disk").and_then(|number| number.parse().ok());
     let index = index.ok_or_else(|| Failure::with(Exit::Usage, format!("`{}` is not disk0, disk1, ...", args.disk)))?;
-    let format = match args.format {
-        FormatArg::Raw => DiskFormat::Raw,
-        FormatArg::Qcow2 => DiskFormat::Qcow2,
-    };
-    let facts = probe_disk(&args.path, DiskIndex(index), Some(format))?;
+    let facts = probe_disk(&args.path, DiskIndex(index), Some(args.format))?;
     if facts.identity != args.identity {
         return Err(Failure::with(
             Exit::Error,
@@ -95,9 +85,14 @@ fn check(args: &CheckArgs, global: &Global) -> Result<Exit, Failure> {
 fn offline(args: &OfflineArgs, global: &Global) -> Result<Exit, Failure> {
     let mut held = Vec::new();
     for path in &args.paths {
-        let found = holders(path.as_std_path())
-            .map_err(|error| Failure::with(Exit::Error, format!("{path} cannot be looked at: {error}")))?;
-        held.extend(found.into_iter().map(|holder| format!("{path}: {holder}")));
+        // Of a disk of several files, nobody may have any of them open. What cannot be looked into stands for itself.
+        let files = look(path.as_std_path(), None).map_or_else(|_| vec![path.into()], |disk| disk.files);
+        for file in files {
+            let shown = file.display().to_string();
+            let found = holders(&file)
+                .map_err(|error| Failure::with(Exit::Error, format!("{shown} cannot be looked at: {error}")))?;
+            held.extend(found.into_iter().map(|holder| format!("{shown}: {holder}")));
+        }
     }
     if !held.is_empty() {
         return Err(Failure::with(

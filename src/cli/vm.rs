@@ -2,13 +2,13 @@
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Subcommand;
 
 use super::{Exit, Failure, Global};
 use crate::units::parse_duration;
-use crate::vm::{Seen, VmFolder, VmState, last_lines, wait_for};
+use crate::vm::{Probe, Seen, VmFolder, VmState, last_lines, wait_for};
 
 /// The arguments of `replant vm`.
 #[derive(Debug, clap::Args)]
@@ -25,6 +25,8 @@ enum VmVerb {
     Stop(StopArgs),
     /// Show a VM's console, or wait for a text on it
     Console(ConsoleArgs),
+    /// Wait until a VM gives a sign of life over the network
+    Probe(ProbeArgs),
     /// Say whether a VM runs
     Status(Which),
 }
@@ -64,6 +66,18 @@ struct ConsoleArgs {
     timeout: Duration,
 }
 
+#[derive(Debug, clap::Args)]
+struct ProbeArgs {
+    #[command(flatten)]
+    which: Which,
+    /// What is asked: `ping:HOST`, `tcp:HOST:PORT` or `http://HOST[:PORT]/PATH`; every one must answer
+    #[arg(long = "ask", value_name = "PROBE", required = true)]
+    probes: Vec<Probe>,
+    /// How long to wait for all of them
+    #[arg(long, default_value = "5m", value_parser = parse_duration)]
+    timeout: Duration,
+}
+
 /// Runs the verb.
 pub fn run(args: &VmArgs, global: &Global) -> Result<Exit, Failure> {
     match &args.verb {
@@ -86,6 +100,7 @@ pub fn run(args: &VmArgs, global: &Global) -> Result<Exit, Failure> {
         }
         VmVerb::Status(which) => status(&open(which)?, global),
         VmVerb::Console(args) => console(args),
+        VmVerb::Probe(args) => probe(args),
     }
 }
 
@@ -133,8 +148,28 @@ fn console(args: &ConsoleArgs) -> Result<Exit, Failure> {
         Seen::Off => "the VM is off".to_owned(),
         _ => format!("{} have passed", crate::units::human_duration(args.timeout)),
     };
-    let screen = last_lines(&log, 24)?.join("\n");
-    Err(Failure::with(Exit::Error, format!("the console has not shown `{text}` and {why}; it ended with:\n{screen}")))
+    Err(Failure::with(Exit::Error, format!("the console has not shown `{text}` and {why}; {}", last_screen(&vm)?)))
+}
+
+/// The console's last screen for a failure, and where a picture of the VM's own screen lies.
+fn last_screen(vm: &VmFolder) -> Result<String, Failure> {
+    let text = last_lines(&vm.console_log(), 24)?.join("\n");
+    let picture = vm.screenshot().map(|path| format!("a picture of its screen is in {}; ", path.display()));
+    Ok(format!("{}its console ended with:\n{text}", picture.unwrap_or_default()))
+}
+
+fn probe(args: &ProbeArgs) -> Result<Exit, Failure> {
+    let vm = open(&args.which)?;
+    let begun = Instant::now();
+    for probe in &args.probes {
+        let left = args.timeout.saturating_sub(begun.elapsed());
+        if let Err(error) = probe.wait(left, &|| vm.pid().is_none()) {
+            let screen = last_screen(&vm)?;
+            return Err(Failure::with(Exit::Error, format!("no sign of life at {probe}: {error}; {screen}")));
+        }
+        println!("{probe} answers");
+    }
+    Ok(Exit::Done)
 }
 
 /// Shows what the console has shown, then goes on with what it shows, until the VM is off.

@@ -10,6 +10,7 @@
 
 pub mod devices;
 
+mod boot;
 mod embedded;
 mod jobs;
 mod local;
@@ -18,6 +19,7 @@ mod pki;
 mod protocol;
 mod server;
 
+pub use boot::DeviceBoot;
 pub use embedded::{Embedded, EmbeddedOptions};
 pub use jobs::{JobError, Jobs, NewJob};
 pub use local::{CONTROLLER_SOCKET, LocalClient, LocalError};

@@ -1,18 +1,8 @@
 //! Every edit that a guest needs on the target, and their application.
 
-use serde::{Deserialize, Serialize};
-
-use super::linux::{bootloader, fstab, initramfs, network, tools};
+use super::linux::network::{AddressMap, TargetNic};
+use super::linux::{bootloader, esp, fstab, identity, initramfs, network, storage, tools};
 use super::{DeviceNames, Edit, FileChange, Guest, GuestTree, SkipList, SystemDisks, TreeError};
-
-/// A network adapter that keeps its name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PinnedNic {
-    /// Its MAC address on the target.
-    pub mac: String,
-    /// Its name in the source.
-    pub name: String,
-}
 
 /// What is wanted of a conversion.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,8 +11,12 @@ pub struct ConvertOptions {
     pub drivers: Vec<String>,
     /// Whether the kernel's console shall be on the serial port.
     pub serial_console: bool,
-    /// Adapters that keep their names.
-    pub nics: Vec<PinnedNic>,
+    /// The target's adapters; they keep the names they had.
+    pub nics: Vec<TargetNic>,
+    /// Other addresses on the target's network.
+    pub addresses: AddressMap,
+    /// Whether the target's firmware is UEFI.
+    pub uefi: bool,
     /// Edits that are left out.
     pub skip: SkipList,
 }
@@ -45,6 +39,9 @@ pub enum ConvertError {
     /// Its initramfs cannot be made to fit.
     #[error(transparent)]
     Initramfs(#[from] initramfs::InitramfsError),
+    /// It cannot start from the target's firmware.
+    #[error(transparent)]
+    Esp(#[from] esp::EspError),
 }
 
 impl Conversion {
@@ -62,7 +59,12 @@ pub fn plan(tree: &GuestTree, disks: &SystemDisks, options: &ConvertOptions) -> 
     // What takes room comes first: if there is none, nothing has been changed yet.
     if !skip.skips("initramfs") {
         let drivers: Vec<&str> = options.drivers.iter().map(String::as_str).collect();
-        conversion.changes.extend(initramfs::plan(tree, &drivers, skip)?.changes);
+        let plan = initramfs::plan(tree, &names, &drivers, skip)?;
+        conversion.changes.extend(plan.changes);
+        conversion.warnings.extend(plan.warnings);
+    }
+    if options.uefi && !skip.skips("bootloader.fallback") {
+        conversion.changes.extend(esp::plan(tree)?);
     }
     if !skip.skips("fstab") {
         for (path, editor) in [
@@ -83,21 +85,39 @@ pub fn plan(tree: &GuestTree, disks: &SystemDisks, options: &ConvertOptions) -> 
             conversion.changes.extend(fstab::resume(path, &bytes, &names));
         }
     }
+    if !skip.skips("storage") {
+        let (changes, warnings) = storage::plan(tree, &names, skip)?;
+        conversion.changes.extend(changes);
+        conversion.warnings.extend(warnings);
+    }
     if !skip.skips("bootloader") {
         let wanted = bootloader::Wanted { names: &names, serial_console: options.serial_console, skip };
         conversion.changes.extend(bootloader::plan(tree, &wanted)?);
     }
     if !skip.skips("network") {
-        conversion.changes.extend(network::plan(tree, &options.nics)?);
+        if !skip.skips("network.names") {
+            let pins = network::pin(tree, &options.nics)?;
+            conversion.changes.extend(pins.changes);
+            conversion.warnings.extend(pins.warnings);
+        }
+        if !skip.skips("network.addresses") {
+            let (changes, warnings) = network::readdress(tree, &options.addresses)?;
+            conversion.changes.extend(changes);
+            conversion.warnings.extend(warnings);
+        }
     }
     if !skip.skips("tools") {
         conversion.changes.extend(tools::plan(tree)?);
     }
+    conversion.changes.extend(identity::cloud_init(tree, skip)?);
+    let relabel = identity::relabel(tree, &conversion.changes, skip)?;
+    conversion.changes.extend(relabel);
     Ok(conversion)
 }
 
 /// Applies a plan to the mounted guest; `told` hears of every file before it is written.
 pub fn apply(guest: &Guest, conversion: &Conversion, mut told: impl FnMut(&FileChange)) -> Result<(), ConvertError> {
+    guest.tree.check_room(&conversion.changes)?;
     for change in &conversion.changes {
         told(change);
         guest.tree.write(change)?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::probe::{FileSystem, probe};
+use super::probe::{FileSystem, FsKind, probe};
 
 /// A restored disk, in plan order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,11 +36,43 @@ pub struct Partition {
     pub content: Option<FileSystem>,
 }
 
+/// A volume that lies on disks by way of LVM, a software RAID or LUKS.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    /// The device here and in the guest, such as `/dev/mapper/vg-root` or `/dev/md127`.
+    pub device: PathBuf,
+    /// Other names of it: `/dev/vg/root`, `/dev/md/root`.
+    pub aliases: Vec<String>,
+    /// What makes it.
+    pub kind: VolumeKind,
+    /// Bytes.
+    pub size: u64,
+    /// What it holds.
+    pub content: Option<FileSystem>,
+    /// The kernel's names of the devices below it.
+    pub below: Vec<String>,
+}
+
+/// What makes a volume.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VolumeKind {
+    /// A logical volume of LVM.
+    Lvm,
+    /// A Linux software RAID.
+    Raid,
+    /// An opened LUKS container.
+    Luks,
+}
+
 /// Every restored disk of the machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SystemDisks {
     /// In plan order.
     pub disks: Vec<RestoredDisk>,
+    /// Volumes on them, once they are assembled.
+    #[serde(default)]
+    pub volumes: Vec<Volume>,
 }
 
 impl SystemDisks {
@@ -77,19 +109,28 @@ impl SystemDisks {
             disks.push(RestoredDisk { index, device, size: sectors(&folder), whole, partitions });
         }
         disks.sort_by_key(|disk| disk.index);
-        Ok(Self { disks })
+        Ok(Self { disks, volumes: Vec::new() })
     }
 
     /// Every file system with its device and its name in plan words (`/dev/disk0p1`).
     pub fn contents(&self) -> impl Iterator<Item = (String, &Path, &FileSystem)> {
-        self.disks.iter().flat_map(|disk| {
+        let plain = self.disks.iter().flat_map(|disk| {
             let whole =
                 disk.whole.iter().map(|content| (format!("/dev/disk{}", disk.index), disk.device.as_path(), content));
             whole.chain(disk.partitions.iter().filter_map(|partition| {
                 let name = format!("/dev/disk{}p{}", disk.index, partition.number);
                 Some((name, partition.device.as_path(), partition.content.as_ref()?))
             }))
-        })
+        });
+        let volumes = self.volumes.iter().filter_map(|volume| {
+            Some((volume.device.display().to_string(), volume.device.as_path(), volume.content.as_ref()?))
+        });
+        plain.chain(volumes)
+    }
+
+    /// What the device here holds.
+    pub fn content_of(&self, device: &Path) -> Option<&FileSystem> {
+        self.contents().find(|(_, own, _)| *own == device).map(|(_, _, content)| content)
     }
 
     /// The device here of what `/etc/fstab` or a plan names: `UUID=`, `LABEL=`, `/dev/disk0p1`, `/dev/sda1`, ...
@@ -104,10 +145,19 @@ impl SystemDisks {
         if let Some(label) = spec.strip_prefix("LABEL=") {
             return by(&|content| content.label.as_deref() == Some(label.trim_matches('"')));
         }
+        if let Some(uuid) = spec.strip_prefix("/dev/disk/by-uuid/") {
+            return self.find(&format!("UUID={uuid}"));
+        }
+        if let Some(label) = spec.strip_prefix("/dev/disk/by-label/") {
+            return self.find(&format!("LABEL={label}"));
+        }
         if let Some((_, device, _)) =
             self.contents().find(|(name, device, _)| name == spec || device == &Path::new(spec))
         {
             return Some(device);
+        }
+        if let Some(volume) = self.volumes.iter().find(|volume| volume.aliases.iter().any(|alias| alias == spec)) {
+            return Some(&volume.device);
         }
         let name = OldName::parse(spec)?;
         self.at(name).map(|(device, _)| device)
@@ -140,8 +190,22 @@ impl<'a> DeviceNames<'a> {
     /// `UUID=...` for a name such as `/dev/sda1` that depends on the disk controller's driver. `None` if the name does
     /// not depend on it, or if there is nothing to take its place: see [`Self::depends_on_hardware`].
     pub fn stable(&self, name: &str) -> Option<String> {
-        let (_, content) = self.disks.at(OldName::parse(name)?)?;
-        Some(format!("UUID={}", content?.uuid.as_deref()?))
+        let content = match OldName::parse(name) {
+            Some(name) => self.disks.at(name)?.1,
+            None => self.by_slot(name)?,
+        };
+        // A member of a mirror or of a volume group is found by its own metadata, never by the UUID of what it looks like.
+        let content = content.filter(|content| !matches!(content.kind, FsKind::Raid | FsKind::Lvm))?;
+        Some(format!("UUID={}", content.uuid.as_deref()?))
+    }
+
+    /// What `/dev/disk/by-path/...-part2` and `/dev/disk/by-id/ata-...-part2` name: the slot and the model of the source.
+    /// They say which partition, and not on which disk: that is known only where one disk has such a partition.
+    fn by_slot(&self, name: &str) -> Option<Option<&FileSystem>> {
+        let number = slot_partition(name)??;
+        let mut found = self.disks.disks.iter().filter_map(|disk| disk.partitions.iter().find(|p| p.number == number));
+        let partition = found.next()?;
+        found.next().is_none().then_some(partition.content.as_ref())
     }
 
     /// The target's own name of a whole disk, such as `/dev/vda` for `/dev/sda`.
@@ -158,8 +222,24 @@ impl<'a> DeviceNames<'a> {
 
     /// Whether the name depends on the disk controller's driver.
     pub fn depends_on_hardware(name: &str) -> bool {
-        OldName::parse(name).is_some()
+        OldName::parse(name).is_some() || slot_partition(name).is_some()
     }
+}
+
+/// For a name by slot or by model of the source's disk: the number of the partition, if it is one.
+fn slot_partition(name: &str) -> Option<Option<u32>> {
+    let rest = match name.strip_prefix("/dev/disk/by-path/") {
+        Some(rest) => rest,
+        None => {
+            let rest = name.strip_prefix("/dev/disk/by-id/")?;
+            // What belongs to LVM, a RAID or device-mapper is named by its own metadata.
+            ["ata-", "scsi-", "wwn-", "nvme-", "virtio-", "usb-"]
+                .iter()
+                .any(|bus| rest.starts_with(bus))
+                .then_some(rest)?
+        }
+    };
+    Some(rest.rsplit_once("-part").and_then(|(_, number)| number.parse().ok()))
 }
 
 /// A name such as `/dev/sda1` taken apart.
@@ -215,11 +295,12 @@ fn sectors(folder: &Path) -> u64 {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::guest::FsKind;
+    use crate::guest::FsState;
 
     /// Two disks as the editors' tests use them: ext4 and swap on the first, ext4 on the second.
     pub(crate) fn two_disks() -> SystemDisks {
-        let content = |kind, uuid: &str| Some(FileSystem { kind, uuid: Some(uuid.into()), label: None });
+        let content =
+            |kind, uuid: &str| Some(FileSystem { kind, uuid: Some(uuid.into()), label: None, state: FsState::Usable });
         let partition = |disk: &str, number, content| Partition {
             number,
             device: format!("/dev/{disk}{number}").into(),
@@ -246,6 +327,7 @@ pub(crate) mod tests {
                 ),
                 disk(1, "vdb", vec![partition("vdb", 1, content(FsKind::Ext4, "bbbb-1"))]),
             ],
+            volumes: Vec::new(),
         }
     }
 
@@ -281,6 +363,11 @@ pub(crate) mod tests {
         assert_eq!(names.stable("/dev/sda5").as_deref(), Some("UUID=aaaa-5"));
         assert_eq!(names.stable("/dev/hdb1").as_deref(), Some("UUID=bbbb-1"));
         assert_eq!(names.stable("/dev/sda6"), None);
+        assert_eq!(names.stable("/dev/disk/by-id/ata-MODEL_1-part5").as_deref(), Some("UUID=aaaa-5"));
+        assert_eq!(names.stable("/dev/disk/by-path/pci-0000:00:1f.2-ata-1-part1"), None, "two disks have a first one");
+        assert_eq!(names.stable("/dev/disk/by-id/dm-name-vg-root"), None);
+        assert!(DeviceNames::depends_on_hardware("/dev/disk/by-path/pci-0000:00:1f.2-ata-1-part1"));
+        assert!(!DeviceNames::depends_on_hardware("/dev/disk/by-uuid/x"));
         assert_eq!(names.target_disk("/dev/sdb").as_deref(), Some("/dev/vdb"));
         assert_eq!(disks.find("UUID=AAAA-1"), Some(Path::new("/dev/vda1")));
         assert_eq!(disks.find("/dev/disk1p1"), Some(Path::new("/dev/vdb1")));

@@ -31,6 +31,12 @@ pub enum Content {
     },
     /// A symbolic link to this text.
     Link(String),
+    /// The whole file, which can be run as a program if it is new.
+    Program(Vec<u8>),
+    /// The whole file, which only the superuser can read if it is new.
+    Private(Vec<u8>),
+    /// The file is gone.
+    Remove,
 }
 
 /// A file's new content, with the edits that led to it.
@@ -59,6 +65,54 @@ impl SkipList {
         self.0
             .iter()
             .any(|skipped| skipped == id || id.strip_prefix(skipped.as_str()).is_some_and(|rest| rest.starts_with('.')))
+    }
+}
+
+impl FileChange {
+    /// A new or replaced file that is one edit.
+    pub fn whole(id: &str, path: &str, before: Option<&[u8]>, after: &str, why: impl Into<String>) -> Self {
+        let readable = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self {
+            path: path.to_owned(),
+            content: Content::Whole(after.as_bytes().to_vec()),
+            edits: vec![Edit {
+                id: id.to_owned(),
+                path: path.to_owned(),
+                before: before.map(readable),
+                after: Some(after.to_owned()),
+                why: why.into(),
+            }],
+        }
+    }
+
+    /// A file that goes, as one edit.
+    pub fn removed(id: &str, path: &str, before: &[u8], why: impl Into<String>) -> Self {
+        Self {
+            path: path.to_owned(),
+            content: Content::Remove,
+            edits: vec![Edit {
+                id: id.to_owned(),
+                path: path.to_owned(),
+                before: Some(String::from_utf8_lossy(before).into_owned()),
+                after: None,
+                why: why.into(),
+            }],
+        }
+    }
+
+    /// A symbolic link that is one edit.
+    pub fn linked(id: &str, path: &str, before: Option<String>, to: &str, why: impl Into<String>) -> Self {
+        Self {
+            path: path.to_owned(),
+            content: Content::Link(to.to_owned()),
+            edits: vec![Edit {
+                id: id.to_owned(),
+                path: path.to_owned(),
+                before,
+                after: Some(to.to_owned()),
+                why: why.into(),
+            }],
+        }
     }
 }
 

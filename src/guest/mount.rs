@@ -1,5 +1,6 @@
 //! Mounting a guest's file systems, and letting go of them again.
 
+use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -49,23 +50,47 @@ pub struct Mounted {
 
 impl Mounted {
     /// Mounts `device` read-only on `at`, which is made if it is missing.
-    pub fn read_only(&mut self, device: &Path, kind: FsKind, at: &Path) -> Result<(), MountError> {
-        self.mount(device, kind, at, MountFlags::RDONLY)
+    pub fn read_only(
+        &mut self,
+        device: &Path,
+        kind: FsKind,
+        subvolume: Option<&str>,
+        at: &Path,
+    ) -> Result<(), MountError> {
+        self.mount(device, kind, subvolume, at, MountFlags::RDONLY)
     }
 
     /// Mounts `device` for writing on `at`.
-    pub fn writable(&mut self, device: &Path, kind: FsKind, at: &Path) -> Result<(), MountError> {
-        self.mount(device, kind, at, MountFlags::empty())
+    pub fn writable(
+        &mut self,
+        device: &Path,
+        kind: FsKind,
+        subvolume: Option<&str>,
+        at: &Path,
+    ) -> Result<(), MountError> {
+        self.mount(device, kind, subvolume, at, MountFlags::empty())
     }
 
-    fn mount(&mut self, device: &Path, kind: FsKind, at: &Path, flags: MountFlags) -> Result<(), MountError> {
+    /// `subvolume` is an option of Btrfs: `subvol=@`, `subvolid=5`.
+    fn mount(
+        &mut self,
+        device: &Path,
+        kind: FsKind,
+        subvolume: Option<&str>,
+        at: &Path,
+        flags: MountFlags,
+    ) -> Result<(), MountError> {
         let Some(name) = kind.mountable() else {
             return Err(MountError::NoDriver { device: device.to_owned(), kind });
         };
         let failed = |error: io::Error| MountError::Mount { device: device.to_owned(), at: at.to_owned(), error };
         fs::create_dir_all(at).map_err(failed)?;
         let flags = flags | MountFlags::NODEV | MountFlags::NOSUID | MountFlags::NOEXEC;
-        mount(device, at, name, flags, None).map_err(|error| failed(error.into()))?;
+        let options = subvolume
+            .filter(|_| kind == FsKind::Btrfs)
+            .map(|option| CString::new(option).map_err(|error| failed(error.into())))
+            .transpose()?;
+        mount(device, at, name, flags, options.as_deref()).map_err(|error| failed(error.into()))?;
         self.at.push(at.to_owned());
         Ok(())
     }

@@ -1,12 +1,14 @@
 //! A guest's directory tree below a mount point: symbolic links are followed as the guest would follow them, and never
 //! out of it.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use super::edit::{Content, FileChange};
+use super::label;
 
 /// Why a file of a guest cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -117,9 +119,55 @@ impl GuestTree {
         Ok(fs::read_link(at).ok().map(|to| to.to_string_lossy().into_owned()))
     }
 
+    /// Whether every change has room, before the first is made: what the files grow by, file system by file system.
+    pub fn check_room(&self, changes: &[FileChange]) -> Result<(), TreeError> {
+        let mut needs: BTreeMap<u64, (u64, PathBuf, String)> = BTreeMap::new();
+        for change in changes {
+            let target = self.resolve(&change.path)?;
+            let old_len = fs::metadata(&target).map_or(0, |old| old.len());
+            let growth = match &change.content {
+                Content::Whole(bytes) | Content::Program(bytes) | Content::Private(bytes) => {
+                    (bytes.len() as u64).saturating_sub(old_len)
+                }
+                Content::Append { bytes, align } => old_len.next_multiple_of(*align) - old_len + bytes.len() as u64,
+                Content::Link(_) | Content::Remove => 0,
+            };
+            let mut folder = target.parent().unwrap_or(&self.root).to_owned();
+            while !folder.exists() && folder.pop() {}
+            let io = |error| TreeError::Io { doing: "looking at", path: change.path.clone(), error };
+            let device = fs::metadata(&folder).map_err(io)?.dev();
+            let need = needs.entry(device).or_insert_with(|| (0, folder, change.path.clone()));
+            // Every file takes whole blocks.
+            need.0 += growth.next_multiple_of(4096);
+            if growth > (1 << 20) {
+                need.2.clone_from(&change.path);
+            }
+        }
+        for (needed, folder, path) in needs.into_values() {
+            let free = free_bytes(&folder).map_err(|error| TreeError::Io {
+                doing: "looking at",
+                path: path.clone(),
+                error,
+            })?;
+            if free < needed {
+                return Err(TreeError::NoSpace { path, free, needed });
+            }
+        }
+        Ok(())
+    }
+
     /// Writes a change durably: readers see the old file or the new one, with the old one's owner and mode.
     pub fn write(&self, change: &FileChange) -> Result<(), TreeError> {
-        let io = |error| TreeError::Io { doing: "writing", path: change.path.clone(), error };
+        let io = |error: io::Error| TreeError::Io { doing: "writing", path: change.path.clone(), error };
+        if change.content == Content::Remove {
+            let (folder, name) = change.path.rsplit_once('/').unwrap_or(("", &change.path));
+            let folder = self.resolve(folder)?;
+            return match fs::remove_file(folder.join(name)) {
+                Ok(()) => sync_folder(&folder).map_err(io),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                Err(error) => Err(io(error)),
+            };
+        }
         if let Content::Link(to) = &change.content {
             let (folder, name) = change.path.rsplit_once('/').unwrap_or(("", &change.path));
             let folder = self.resolve(folder)?;
@@ -127,6 +175,7 @@ impl GuestTree {
             let fresh = folder.join(format!(".{name}.replant"));
             let _ = fs::remove_file(&fresh);
             symlink(to, &fresh).map_err(io)?;
+            label::copy(&folder, &fresh, false).map_err(io)?;
             fs::rename(&fresh, folder.join(name)).map_err(io)?;
             return sync_folder(&folder).map_err(io);
         }
@@ -134,9 +183,9 @@ impl GuestTree {
         let old = fs::metadata(&target).ok();
         let old_len = old.as_ref().map_or(0, fs::Metadata::len);
         let (whole, addition) = match &change.content {
-            Content::Whole(bytes) => (bytes.len() as u64, bytes),
+            Content::Whole(bytes) | Content::Program(bytes) | Content::Private(bytes) => (bytes.len() as u64, bytes),
             Content::Append { bytes, align } => (old_len.next_multiple_of(*align) + bytes.len() as u64, bytes),
-            Content::Link(_) => unreachable!("links are written above"),
+            Content::Link(_) | Content::Remove => unreachable!("links and removals are done above"),
         };
         let folder = target.parent().unwrap_or(&self.root);
         fs::create_dir_all(folder).map_err(io)?;
@@ -159,19 +208,25 @@ impl GuestTree {
         let folder = target.parent().unwrap_or(&self.root);
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let fresh = folder.join(format!(".{name}.replant"));
-        let mode = old.map_or(0o644, |old| old.permissions().mode() & 0o7777);
+        let fresh_mode = match content {
+            Content::Program(_) => 0o755,
+            Content::Private(_) => 0o600,
+            _ => 0o644,
+        };
+        let mode = old.map_or(fresh_mode, |old| old.permissions().mode() & 0o7777);
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
         match content {
-            Content::Whole(bytes) => file.write_all(bytes)?,
+            Content::Whole(bytes) | Content::Program(bytes) | Content::Private(bytes) => file.write_all(bytes)?,
             Content::Append { bytes, align } => {
                 let len = io::copy(&mut File::open(target)?, &mut file)?;
                 write_padded(&mut file, len, *align, bytes)?;
             }
-            Content::Link(_) => unreachable!("links are not files"),
+            Content::Link(_) | Content::Remove => unreachable!("links and removals are no files to write"),
         }
         if let Some(old) = old {
             chown(&fresh, Some(old.uid()), Some(old.gid()))?;
         }
+        label::copy(if old.is_some() { target } else { folder }, &fresh, old.is_some())?;
         file.set_permissions(fs::Permissions::from_mode(mode))?;
         file.sync_all()?;
         fs::rename(&fresh, target)?;
@@ -254,6 +309,34 @@ mod tests {
         tree.write(&change("/etc/unit", Content::Link("/dev/null".into()))).unwrap();
         assert_eq!(tree.link("/etc/unit").unwrap().unwrap(), "/dev/null");
         assert_eq!(fs::read_dir(folder.path().join("etc")).unwrap().count(), 2, "no temporary file is left");
+    }
+
+    #[test]
+    fn too_little_room_is_seen_before_anything_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = GuestTree::new(folder.path());
+        let fits = change("/etc/a", Content::Whole(b"x".to_vec()));
+        assert!(tree.check_room(std::slice::from_ref(&fits)).is_ok());
+        fs::write(folder.path().join("long"), b"12345").unwrap();
+        let append = |align| change("/long", Content::Append { bytes: b"x".to_vec(), align });
+        assert!(tree.check_room(&[append(4)]).is_ok());
+        let append = append(1 << 60);
+        let error = tree.check_room(&[fits, append]).unwrap_err();
+        assert!(error.to_string().contains("the file system of /long has"), "{error}");
+    }
+
+    #[test]
+    fn new_files_get_the_mode_they_need_and_removed_ones_are_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = GuestTree::new(folder.path());
+        tree.write(&change("/run-me", Content::Program(b"#!/bin/sh\n".to_vec()))).unwrap();
+        tree.write(&change("/secret", Content::Private(b"x".to_vec()))).unwrap();
+        let mode = |name: &str| fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("run-me"), mode("secret")), (0o755, 0o600));
+        for _ in 0..2 {
+            tree.write(&change("/secret", Content::Remove)).unwrap();
+            assert!(!tree.exists("/secret").unwrap());
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use super::catalog::{index_path, pack_path, write_entries};
 use super::chunk::ChunkId;
+use super::deploy::KEPT_IN_CACHE;
 use super::error::{ImageError, Result};
 use super::index::{self, Location};
 use super::key::random;
@@ -149,6 +150,11 @@ impl<'s> Appender<'s> {
             let newer = std::mem::take(&mut state.pending);
             state.pending = pending.into_iter().chain(newer).collect();
             return Err(error);
+        }
+        if state.stored > KEPT_IN_CACHE {
+            // Only advice: what is durable need not push others out of the page cache.
+            let from = pending.first().map_or(HEADER_LEN, |(offset, _)| *offset);
+            let _ = rustix::fs::fadvise(&file, from, None, rustix::fs::Advice::DontNeed);
         }
         let indexed = first + pending.len() as u64;
         let State { open: Some(open), .. } = &mut *state else { return Ok(()) };

@@ -32,6 +32,13 @@ pub(super) struct PackState {
     scanned_end: u64,
 }
 
+impl PackState {
+    /// Where the last record ends that anything tells of and that is there.
+    pub(super) fn readable(&self) -> u64 {
+        self.len.unwrap_or(0).min(self.indexed_end.max(self.scanned_end))
+    }
+}
+
 /// Every pack and every chunk.
 #[derive(Debug, Default)]
 pub(super) struct Catalog {
@@ -46,7 +53,7 @@ pub(super) type PackFiles = HashMap<u32, Arc<File>>;
 impl Catalog {
     /// Looks at the folders again: new packs, new index entries, packs that went away.
     pub(super) fn refresh(&mut self, root: &Path) -> Result<()> {
-        let (packs, indexes) = (listed(&root.join("packs"), "pack")?, listed(&root.join("index"), "idx")?);
+        let (packs, indexes) = listed_packs(root)?;
         // Garbage collection may have taken packs away since the last look.
         for state in &mut self.packs {
             state.len = state.len.filter(|_| packs.contains(&state.id));
@@ -153,6 +160,28 @@ impl Catalog {
         self.packs[number as usize].scanned_end = end;
         Ok(())
     }
+}
+
+/// The packs that are there, and those that have an index.
+pub(super) fn listed_packs(root: &Path) -> Result<(HashSet<PackId>, HashSet<PackId>)> {
+    Ok((listed(&root.join("packs"), "pack")?, listed(&root.join("index"), "idx")?))
+}
+
+/// Where the records of a pack begin by its index, sorted; the entries behind a damaged one count, too.
+pub(super) fn known_offsets(root: &Path, id: PackId) -> Result<Vec<u64>> {
+    let path = index_path(root, id);
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(ImageError::file("reading", &path)(error)),
+    };
+    let mut offsets = Vec::new();
+    let entries = bytes.get(INDEX_HEADER_LEN..).unwrap_or_default();
+    for (number, entry) in (0..).zip(entries.chunks_exact(ENTRY_LEN)) {
+        index::decode_entries(id, number, entry, |offset, _| offsets.push(offset));
+    }
+    offsets.sort_unstable();
+    Ok(offsets)
 }
 
 /// The ids of files `ID.EXTENSION`.

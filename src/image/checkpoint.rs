@@ -16,19 +16,18 @@ const EVERY_ENTRIES: usize = 65_536;
 /// Collects map entries and writes them in frames.
 pub(super) struct Checkpoints<'a> {
     appender: &'a Appender<'a>,
-    map: &'a mut MapWriter,
     waiting: Vec<MapEntry>,
     bytes: u64,
     last: Instant,
 }
 
 impl<'a> Checkpoints<'a> {
-    pub(super) fn new(appender: &'a Appender<'a>, map: &'a mut MapWriter) -> Self {
-        Self { appender, map, waiting: Vec::new(), bytes: 0, last: Instant::now() }
+    pub(super) fn new(appender: &'a Appender<'a>) -> Self {
+        Self { appender, waiting: Vec::new(), bytes: 0, last: Instant::now() }
     }
 
     /// Adds entries, in disk order; `true` if this made a checkpoint.
-    pub(super) fn add(&mut self, entries: Vec<MapEntry>, bytes: u64) -> Result<bool> {
+    pub(super) fn add(&mut self, map: &mut MapWriter, entries: Vec<MapEntry>, bytes: u64) -> Result<bool> {
         for entry in entries {
             match (self.waiting.last_mut(), entry) {
                 (Some(MapEntry::Zeros(before)), MapEntry::Zeros(count)) => *before += count,
@@ -38,16 +37,16 @@ impl<'a> Checkpoints<'a> {
         self.bytes += bytes;
         let due = self.bytes >= EVERY_BYTES || self.waiting.len() >= EVERY_ENTRIES || self.last.elapsed() >= EVERY;
         if due {
-            self.write()?;
+            self.write(map)?;
         }
         Ok(due)
     }
 
     /// Makes what was added durable.
-    pub(super) fn write(&mut self) -> Result<()> {
+    pub(super) fn write(&mut self, map: &mut MapWriter) -> Result<()> {
         self.appender.sync()?;
         if !self.waiting.is_empty() {
-            self.map.append(&self.waiting)?;
+            map.append(&self.waiting)?;
             self.waiting.clear();
         }
         (self.bytes, self.last) = (0, Instant::now());

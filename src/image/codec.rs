@@ -44,10 +44,23 @@ impl Codec {
 /// The level whose speed keeps up with disks on a few cores; higher ones save little on disk images.
 const LEVEL: i32 = 1;
 
+/// A chunk from this size on is judged by a sample first.
+const SAMPLED_FROM: usize = 256 << 10;
+/// A sample is so many pieces, spread evenly over the chunk.
+const SAMPLES: usize = 16;
+/// And each is so long: a page, as files begin at pages.
+const SAMPLE_LEN: usize = 4096;
+
+/// Whether so much less is worth decompressing later: at least a sixteenth.
+fn pays(encoded: usize, plain: usize) -> bool {
+    encoded + plain / 16 <= plain
+}
+
 /// One thread's compressor.
 pub(super) struct Encoder {
     zstd: Option<zstd::bulk::Compressor<'static>>,
     buffer: Vec<u8>,
+    sample: Vec<u8>,
 }
 
 impl Encoder {
@@ -57,14 +70,27 @@ impl Encoder {
             Compression::Zstd => Some(zstd::bulk::Compressor::new(LEVEL)?),
             Compression::None => None,
         };
-        Ok(Self { zstd, buffer: vec![0; zstd::zstd_safe::compress_bound(chunk_size as usize)] })
+        let buffer = vec![0; zstd::zstd_safe::compress_bound(chunk_size as usize)];
+        Ok(Self { zstd, buffer, sample: Vec::with_capacity(SAMPLES * SAMPLE_LEN) })
     }
 
-    /// Encodes a chunk; pays means: at least a sixteenth smaller.
+    /// Encodes a chunk, unless a sample of it or the result says that it does not pay.
     pub(super) fn encode<'a>(&'a mut self, content: &'a [u8]) -> std::io::Result<(Codec, &'a [u8])> {
         let Some(zstd) = &mut self.zstd else { return Ok((Codec::Raw, content)) };
+        if content.len() >= SAMPLED_FROM {
+            self.sample.clear();
+            let step = content.len() / SAMPLES;
+            for start in (0..SAMPLES).map(|number| number * step) {
+                self.sample.extend_from_slice(&content[start..start + SAMPLE_LEN]);
+            }
+            let len = zstd.compress_to_buffer(&self.sample[..], &mut self.buffer[..])?;
+            // A sample shrinks less than the whole, which repeats more: only what does not shrink at all is left out.
+            if len + self.sample.len() / 128 >= self.sample.len() {
+                return Ok((Codec::Raw, content));
+            }
+        }
         let len = zstd.compress_to_buffer(content, &mut self.buffer[..])?;
-        Ok(match len + content.len() / 16 <= content.len() {
+        Ok(match pays(len, content.len()) {
             true => (Codec::Zstd, &self.buffer[..len]),
             false => (Codec::Raw, content),
         })
@@ -114,6 +140,20 @@ mod tests {
         assert!(Decoder::new().unwrap().decode(codec, encoded, &mut out));
         assert_eq!(out, text);
         assert!(!Decoder::new().unwrap().decode(codec, encoded, &mut [0; 4095]));
+    }
+
+    #[test]
+    fn a_chunk_that_shrinks_in_a_part_is_compressed_for_it() {
+        let mut encoder = Encoder::new(Compression::Zstd, 1 << 20).unwrap();
+        let noise: Vec<u8> = blake3::Hasher::new().finalize_xof().take_bytes(1 << 20);
+        assert_eq!(encoder.encode(&noise).unwrap().0, Codec::Raw);
+        for quarter in 0..4 {
+            let mut mixed = noise.clone();
+            mixed[quarter << 18..(quarter + 1) << 18].fill(b'a');
+            let (codec, encoded) = encoder.encode(&mixed).unwrap();
+            assert_eq!(codec, Codec::Zstd, "quarter {quarter}");
+            assert!(encoded.len() < 800 << 10);
+        }
     }
 
     trait TakeBytes {

@@ -1,9 +1,10 @@
 //! How long work is steered from outside: progress ticks, a stop flag, a rate limit, a number of threads.
 
-use std::sync::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
+use super::limit::{Limit, SystemClock};
+use super::rate::RateSchedule;
 use crate::units::ByteRate;
 
 /// How far the work is.
@@ -19,7 +20,7 @@ pub struct Tick {
 pub struct Control<'a> {
     stop: &'a AtomicBool,
     progress: &'a (dyn Fn(Tick) + Sync),
-    limit: Option<Limit>,
+    limits: Vec<Limit>,
     threads: usize,
 }
 
@@ -29,12 +30,18 @@ impl<'a> Control<'a> {
     pub fn new(stop: &'a AtomicBool, progress: &'a (dyn Fn(Tick) + Sync)) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // One more than cores, so that one may wait for the disk.
-        Self { stop, progress, limit: None, threads: cores + 1 }
+        Self { stop, progress, limits: Vec::new(), threads: cores + 1 }
     }
 
     /// Reads or writes at most so many bytes a second.
-    pub fn limit(mut self, rate: Option<ByteRate>) -> Self {
-        self.limit = rate.map(Limit::new);
+    pub fn limit(self, rate: Option<ByteRate>) -> Self {
+        let limit = rate.map(|rate| Limit::own(RateSchedule::always(Some(rate)), None, Arc::new(SystemClock)));
+        self.limits(limit)
+    }
+
+    /// Obeys further limits; all of them hold.
+    pub fn limits(mut self, limits: impl IntoIterator<Item = Limit>) -> Self {
+        self.limits.extend(limits);
         self
     }
 
@@ -58,37 +65,8 @@ impl<'a> Control<'a> {
 
     /// Waits until `bytes` more may pass.
     pub(super) fn pace(&self, bytes: u64) {
-        if let Some(limit) = &self.limit {
+        for limit in &self.limits {
             limit.take(bytes, || self.stopped());
-        }
-    }
-}
-
-/// A bucket that refills at a rate; whoever takes more than is there waits for its own share.
-struct Limit {
-    rate: f64,
-    /// When everything granted so far will have been paid for.
-    paid: Mutex<Instant>,
-}
-
-impl Limit {
-    fn new(rate: ByteRate) -> Self {
-        Self { rate: rate.0.max(1) as f64, paid: Mutex::new(Instant::now()) }
-    }
-
-    fn take(&self, bytes: u64, stopped: impl Fn() -> bool) {
-        let until = {
-            let mut paid = self.paid.lock().expect("no thread panics while it counts");
-            let start = (*paid).max(Instant::now());
-            *paid = start + Duration::from_secs_f64(bytes as f64 / self.rate);
-            *paid
-        };
-        while !stopped() {
-            let wait = until.saturating_duration_since(Instant::now());
-            if wait.is_zero() {
-                return;
-            }
-            std::thread::sleep(wait.min(Duration::from_millis(100)));
         }
     }
 }

@@ -4,19 +4,19 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::catalog::{ChunkReader, Place};
-use super::chunk::{ChunkDigest, DiskDigest, DiskHasher, chunk_len, is_zero};
+use super::catalog::ChunkReader;
+use super::chunk::{ChunkDigest, DiskDigest, chunk_len, is_zero};
 use super::control::Control;
 use super::error::{ImageError, Result};
-use super::fan::fan;
-use super::format::{DiskWriter, ImageFormat, Qcow2Disk, open_target};
+use super::format::{DiskWriter, Qcow2Disk, Subformat, create, look, open_target};
 use super::manifest::{ImageId, Manifest};
-use super::map::{Frame, MapEntry, MapReader};
+use super::map::MapEntry;
 use super::marker::{Deployed, Deploying, Markers};
 use super::name::DiskName;
 use super::store::Store;
+use super::stream::{Buffers, Step, Stream};
 use crate::device;
-use crate::units::ByteCount;
+use crate::hardware::DiskFormat as ImageFormat;
 
 /// What to deploy.
 #[derive(Clone, Debug)]
@@ -106,6 +106,11 @@ fn empty(target: &Path, format: ImageFormat) -> Result<()> {
             let size = disk.size();
             disk.zero(0, size).and_then(|()| disk.flush()).map_err(ImageError::target("emptying", target))
         }
+        _ => {
+            // By its header: what a killed process left may not open.
+            let size = look(target, Some(format))?.size;
+            create(target, format, Subformat::Default, size)
+        }
     }
 }
 
@@ -125,7 +130,13 @@ fn run(store: &Store, request: &DeployRequest, control: &Control<'_>) -> Result<
         return Ok(DeployReport { id: manifest.id, digest, size: manifest.size, written: 0, present: true });
     }
     let begun = deploying.filter(|marker| marker.image == manifest.id);
-    let torn = request.format == ImageFormat::Qcow2 && markers.deploying()?.is_some_and(|marker| !marker.reserved);
+    let torn = match request.format {
+        ImageFormat::Raw | ImageFormat::Ova => false,
+        ImageFormat::Qcow2 => markers.deploying()?.is_some_and(|marker| !marker.reserved),
+        // These formats have no way to reserve space without writing it: cut off anywhere, the disk is made anew.
+        _ => markers.deploying()?.is_some(),
+    };
+    let begun = begun.filter(|_| !torn);
     if torn && path.exists() {
         // Killed while the tables were written: they cannot be trusted, and nothing else is there yet.
         empty(path, request.format)?;
@@ -134,9 +145,10 @@ fn run(store: &Store, request: &DeployRequest, control: &Control<'_>) -> Result<
     if target.size() < manifest.size {
         return Err(ImageError::TargetTooSmall { path: path.clone(), target: target.size(), image: manifest.size });
     }
-    let head = Restore::head_chunks(&manifest);
     let mark = |next_chunk, reserved| markers.set_deploying(&Deploying { image: manifest.id, next_chunk, reserved });
-    let restore = Restore { store, manifest: &manifest, target: &*target, path, control };
+    let stream = Stream { store, manifest: &manifest, control };
+    let restore = Restore { stream, target: &*target, path, hold_head: true };
+    let head = restore.head_chunks();
     let next_chunk = match begun {
         Some(marker) if marker.reserved => marker.next_chunk.max(head),
         _ => {
@@ -188,52 +200,47 @@ impl Store {
 
 /// Writes an image to a disk; also what `export` does.
 pub(super) struct Restore<'a> {
-    pub(super) store: &'a Store,
-    pub(super) manifest: &'a Manifest,
+    pub(super) stream: Stream<'a>,
     pub(super) target: &'a dyn DiskWriter,
     pub(super) path: &'a Path,
-    pub(super) control: &'a Control<'a>,
+    /// Whether the first MiB is written last, so that a half-written disk never boots; else all is written in order.
+    pub(super) hold_head: bool,
 }
 
-/// A step of the map with the chunk that it begins at.
-#[derive(Clone, Copy)]
-struct Step {
-    chunk: u64,
-    entry: MapEntry,
-}
-
-/// A step's bytes; none for zeros.
-type Decoded = (Step, Option<Vec<u8>>);
-
-/// Decoded bytes in flight.
-const WINDOW_BYTES: u64 = 64 << 20;
 /// Bytes of the disk between two records of how far it is.
 const SAVE_EVERY: u64 = 512 << 20;
 const SAVE_AFTER: Duration = Duration::from_secs(5);
+/// A disk with more data than this is not left in the page cache: it would push everything else out.
+pub(super) const KEPT_IN_CACHE: u64 = 1 << 30;
 /// Kept back until the end.
 const HEAD: u64 = 1 << 20;
 
 impl Restore<'_> {
     /// Chunks that hold the first MiB.
-    pub(super) fn head_chunks(manifest: &Manifest) -> u64 {
-        HEAD.div_ceil(manifest.chunk_size.into()).min(manifest.data_chunks + manifest.zero_chunks)
+    fn head_chunks(&self) -> u64 {
+        let Manifest { chunk_size, data_chunks, zero_chunks, .. } = *self.stream.manifest;
+        match self.hold_head {
+            true => HEAD.div_ceil(chunk_size.into()).min(data_chunks + zero_chunks),
+            false => 0,
+        }
     }
 
     /// Empties the head and what lies behind the image on a larger target, and gives everything its place where the
     /// format keeps tables. Afterwards the target is durable so far.
     pub(super) fn prepare(&self) -> Result<()> {
-        let Manifest { size, .. } = *self.manifest;
+        let Manifest { size, .. } = *self.stream.manifest;
         self.zero(size, self.target.size() - size)?;
-        let head_chunks = Self::head_chunks(self.manifest);
+        let head_chunks = self.head_chunks();
         if !self.target.keeps_tables() {
-            self.zero(0, self.offset(head_chunks))?;
+            self.zero(0, self.stream.offset(head_chunks))?;
             return self.flush();
         }
-        self.steps(
+        self.stream.steps(
             Some,
             |_, step| Ok(step),
             |step| {
-                let (start, end) = (self.offset(step.chunk), self.offset(step.chunk + step.entry.chunks()));
+                let (start, end) =
+                    (self.stream.offset(step.chunk), self.stream.offset(step.chunk + step.entry.chunks()));
                 match step.entry {
                     MapEntry::Zeros(_) => self.zero(start, end - start),
                     MapEntry::Chunk(_) => {
@@ -252,10 +259,11 @@ impl Restore<'_> {
 
     /// Writes everything from `next_chunk` on, then the head; returns bytes of data written.
     pub(super) fn run(&self, next_chunk: u64, save: &dyn Fn(u64) -> Result<()>) -> Result<u64> {
-        let head_chunks = Self::head_chunks(self.manifest);
+        let head_chunks = self.head_chunks();
         let (mut head, mut written) = (Vec::new(), 0);
         let (mut saved, mut last, mut reached) = (next_chunk, Instant::now(), next_chunk);
-        let outcome = self.steps(
+        let buffers = Buffers::default();
+        let outcome = self.stream.steps(
             |step| match step.chunk < head_chunks {
                 true => {
                     head.push(step);
@@ -263,14 +271,22 @@ impl Restore<'_> {
                 }
                 false => skip_to(step, next_chunk),
             },
-            |reader, step| self.decode(reader, step),
+            |reader, step| self.stream.decode(reader, &buffers, step),
             |(step, bytes)| {
                 written += self.write(step, bytes.as_deref())?;
+                bytes.into_iter().for_each(|bytes| buffers.give(bytes));
                 reached = step.chunk + step.entry.chunks();
-                self.control.tick(self.offset(reached), self.manifest.size);
-                if self.offset(reached) - self.offset(saved) >= SAVE_EVERY || last.elapsed() >= SAVE_AFTER {
+                self.stream.control.tick(self.stream.offset(reached), self.stream.manifest.size);
+                if self.stream.offset(reached) - self.stream.offset(saved) >= SAVE_EVERY || last.elapsed() >= SAVE_AFTER
+                {
                     self.flush()?;
                     save(reached)?;
+                    if written > KEPT_IN_CACHE {
+                        self.target.drop_cache(
+                            self.stream.offset(saved),
+                            self.stream.offset(reached) - self.stream.offset(saved),
+                        );
+                    }
                     (saved, last) = (reached, Instant::now());
                 }
                 Ok(())
@@ -282,101 +298,24 @@ impl Restore<'_> {
             return Err(error);
         }
         self.flush()?;
-        save(self.manifest.data_chunks + self.manifest.zero_chunks)?;
-        let mut reader = ChunkReader::new(self.store)?;
+        save(self.stream.manifest.data_chunks + self.stream.manifest.zero_chunks)?;
+        let mut reader = ChunkReader::new(self.stream.store)?;
         for step in head {
-            let (step, bytes) = self.decode(&mut reader, step)?;
+            let (step, bytes) = self.stream.decode(&mut reader, &buffers, step)?;
             written += self.write(step, bytes.as_deref())?;
         }
         self.flush()?;
         Ok(written)
     }
 
-    /// Streams the map through `select` to threads and on to `sink`, and proves that the map makes the digest that the
-    /// manifest promises.
-    fn steps<R: Send>(
-        &self,
-        mut select: impl FnMut(Step) -> Option<Step> + Send,
-        work: impl Fn(&mut ChunkReader<'_>, Step) -> Result<R> + Sync,
-        sink: impl FnMut(R) -> Result<()>,
-    ) -> Result<()> {
-        let Manifest { id, size, chunk_size, .. } = *self.manifest;
-        let path = self.store.map_path(&self.manifest.name()?, id);
-        let mut frames = MapReader::open(&path, id.bytes(), self.store.keys.map(&id.bytes()))?;
-        let mut hasher = Some(DiskHasher::new(size, chunk_size));
-        let (mut chunk, total) = (0u64, self.manifest.data_chunks + self.manifest.zero_chunks);
-        let promised = self.store.believed_digest(self.manifest)?;
-        let (mut entries, mut stopped) = (Vec::new().into_iter(), false);
-        let wrong = |what: &str| ImageError::damaged(&path, what);
-        let next = || loop {
-            if self.control.stopped() {
-                stopped = true;
-                return Ok(None);
-            }
-            if let Some(entry) = entries.next() {
-                let step = Step { chunk, entry };
-                chunk = chunk.saturating_add(entry.chunks());
-                let Some(hasher) = hasher.as_mut().filter(|_| chunk <= total) else {
-                    return Err(wrong("it lists more chunks than the disk has"));
-                };
-                match entry {
-                    MapEntry::Zeros(count) => hasher.zeros(count),
-                    MapEntry::Chunk(digest) => hasher.chunk(&digest),
-                }
-                match select(step) {
-                    Some(step) => return Ok(Some(step)),
-                    None => continue,
-                }
-            }
-            match frames.next()? {
-                Frame::Entries(more) => entries = more.into_iter(),
-                Frame::Torn => return Err(wrong("it ends before its end mark")),
-                Frame::End(end) => {
-                    let computed = hasher.take().map(DiskHasher::finish);
-                    return match end.digest == promised
-                        && computed == Some(promised)
-                        && chunk == total
-                        && end.size == size
-                    {
-                        true => Ok(None),
-                        false => Err(wrong("it does not make the digest that the manifest promises")),
-                    };
-                }
-            }
-        };
-        let window = (WINDOW_BYTES / u64::from(chunk_size)).max(4) as usize;
-        fan(self.control.thread_count(), window, next, || ChunkReader::new(self.store), work, sink)?;
-        match stopped {
-            true => Err(ImageError::Stopped { done: ByteCount(self.offset(chunk)), total: ByteCount(size) }),
-            false => Ok(()),
-        }
-    }
-
-    fn decode(&self, reader: &mut ChunkReader<'_>, step: Step) -> Result<Decoded> {
-        let MapEntry::Chunk(digest) = step.entry else { return Ok((step, None)) };
-        let len = chunk_len(self.manifest.size, self.manifest.chunk_size, step.chunk);
-        self.control.pace(len as u64);
-        let mut bytes = vec![0; len];
-        reader.read(&digest, self.place(step.chunk), &mut bytes)?;
-        Ok((step, Some(bytes)))
-    }
-
-    fn place(&self, chunk: u64) -> Place {
-        Place { chunk, chunk_size: self.manifest.chunk_size }
-    }
-
-    fn offset(&self, chunk: u64) -> u64 {
-        chunk.saturating_mul(self.manifest.chunk_size.into()).min(self.manifest.size)
-    }
-
     fn write(&self, step: Step, bytes: Option<&[u8]>) -> Result<u64> {
-        let start = self.offset(step.chunk);
+        let start = self.stream.offset(step.chunk);
         match bytes {
             Some(bytes) => {
                 self.target.write_at(bytes, start).map_err(ImageError::target("writing", self.path))?;
                 Ok(bytes.len() as u64)
             }
-            None => self.zero(start, self.offset(step.chunk + step.entry.chunks()) - start).map(|()| 0),
+            None => self.zero(start, self.stream.offset(step.chunk + step.entry.chunks()) - start).map(|()| 0),
         }
     }
 
@@ -395,10 +334,12 @@ impl Restore<'_> {
     pub(super) fn read_back(&self) -> Result<()> {
         let differs = |offset| ImageError::ReadBack { path: self.path.to_owned(), offset };
         let read = |buffer: &mut Vec<u8>, chunk: u64| {
-            buffer.resize(chunk_len(self.manifest.size, self.manifest.chunk_size, chunk), 0);
-            self.target.read_back(buffer, self.offset(chunk)).map_err(ImageError::target("reading back", self.path))
+            buffer.resize(chunk_len(self.stream.manifest.size, self.stream.manifest.chunk_size, chunk), 0);
+            self.target
+                .read_back(buffer, self.stream.offset(chunk))
+                .map_err(ImageError::target("reading back", self.path))
         };
-        self.steps(
+        self.stream.steps(
             Some,
             |_, step| {
                 let mut buffer = Vec::new();
@@ -409,7 +350,7 @@ impl Restore<'_> {
                         MapEntry::Chunk(digest) => ChunkDigest::of(&buffer) == digest,
                     };
                     if !same {
-                        return Err(differs(self.offset(chunk)));
+                        return Err(differs(self.stream.offset(chunk)));
                     }
                 }
                 Ok(())

@@ -181,6 +181,24 @@ pub enum ImageError {
         /// What it is.
         found: String,
     },
+    /// The medium does not give some bytes.
+    #[error(
+        "bytes {start} to {end} of {path} cannot be read: the medium is bad there. Way out: with \
+         `--on-read-error zero-and-report` (plan: `capture: {{ on_read_error: zero-and-report }}`) they become zeros \
+         and the image names them",
+        path = path.display()
+    )]
+    BadSector {
+        /// The source.
+        path: PathBuf,
+        /// The first byte.
+        start: u64,
+        /// The first byte after them, as finely as sectors are told apart.
+        end: u64,
+        /// What the system said.
+        #[source]
+        error: io::Error,
+    },
     /// The source got smaller.
     #[error("the source {path} is smaller than on first sight: {found} instead of {expected} bytes", path = path.display())]
     SourceShrank {

@@ -6,10 +6,12 @@ use super::chunk::DiskDigest;
 use super::control::Control;
 use super::deploy::Restore;
 use super::error::{ImageError, Result};
-use super::format::{ImageFormat, Qcow2Disk, open_target};
+use super::format::{Subformat, create, finish, open_written};
 use super::manifest::{ImageId, folder_of, sync_folder};
 use super::name::DiskName;
 use super::store::Store;
+use super::stream::Stream;
+use crate::hardware::DiskFormat;
 
 /// Writes an image to a new file, which appears under its name only when it is whole.
 pub fn export(
@@ -17,7 +19,7 @@ pub fn export(
     disk: &DiskName,
     image: Option<ImageId>,
     path: &Path,
-    format: ImageFormat,
+    (format, subformat): (DiskFormat, Subformat),
     control: &Control<'_>,
 ) -> Result<DiskDigest> {
     let run = || {
@@ -28,11 +30,13 @@ pub fn export(
             return Err(ImageError::Refused { what: format!("{} is there already", path.display()) });
         }
         let draft = path.with_file_name(format!(".new-{}", manifest.id));
-        create(&draft, format, manifest.size)?;
-        let target = open_target(&draft, format)?;
-        let restore = Restore { store, manifest: &manifest, target: &*target, path: &draft, control };
-        let written = restore.prepare().and_then(|()| restore.run(Restore::head_chunks(&manifest), &|_| Ok(())));
+        create(&draft, format, subformat, manifest.size)?;
+        let target = open_written(&draft, format, subformat)?;
+        let stream = Stream { store, manifest: &manifest, control };
+        let restore = Restore { stream, target: &*target, path: &draft, hold_head: false };
+        let written = restore.prepare().and_then(|()| restore.run(0, &|_| Ok(())));
         drop(target);
+        let written = written.and_then(|_| finish(&draft, subformat, manifest.size));
         if let Err(error) = written {
             let _ = std::fs::remove_file(&draft);
             return Err(error);
@@ -42,13 +46,4 @@ pub fn export(
         Ok(digest)
     };
     run().map_err(ImageError::of("export", disk))
-}
-
-fn create(path: &Path, format: ImageFormat, size: u64) -> Result<()> {
-    match format {
-        ImageFormat::Qcow2 => Qcow2Disk::create(path, size),
-        ImageFormat::Raw => std::fs::File::create(path)
-            .and_then(|file| file.set_len(size))
-            .map_err(ImageError::target("creating", path)),
-    }
 }

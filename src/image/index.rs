@@ -39,7 +39,8 @@ pub(super) fn encode_entry(pack: PackId, number: u64, offset: u64, record: &Reco
     bytes
 }
 
-fn check(pack: PackId, number: u64, entry: &[u8]) -> [u8; 8] {
+/// What binds an entry to its pack and place.
+pub(super) fn check(pack: PackId, number: u64, entry: &[u8]) -> [u8; 8] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&pack.0);
     hasher.update(&number.to_le_bytes());

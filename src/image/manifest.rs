@@ -10,6 +10,7 @@ use super::error::{ImageError, Result};
 use super::hex;
 use super::key::Keys;
 use super::name::{DiskName, unescape};
+use super::source::Reading;
 
 /// Names an image or a sealed set; later ones sort after earlier ones.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -51,7 +52,7 @@ impl fmt::Debug for ImageId {
 pub struct SourceRecord {
     /// The source's path.
     pub path: PathBuf,
-    /// `raw` or `qcow2`.
+    /// Its format, such as `raw`.
     pub format: String,
     /// The identity line that held before and after the capture.
     pub identity: String,
@@ -85,6 +86,8 @@ pub struct Manifest {
     pub tool: String,
     /// The source.
     pub source: SourceRecord,
+    /// How it was read.
+    pub reading: Reading,
     /// The disk's digest, sealed: in the clear it would confirm guesses about the content.
     pub sealed_digest: String,
     /// Keyed BLAKE3 of all the above.
@@ -103,6 +106,9 @@ pub(super) struct Unfinished {
     pub(super) size: u64,
     pub(super) chunk_size: u32,
     pub(super) source: SourceRecord,
+    pub(super) reading: Reading,
+    /// Digest of the ranges that are read.
+    pub(super) ranges: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(super) mac: String,
 }

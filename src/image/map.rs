@@ -253,7 +253,8 @@ impl MapReader {
     }
 }
 
-fn decode(plain: &[u8]) -> Option<Frame> {
+/// Reads what a frame seals.
+pub(super) fn decode(plain: &[u8]) -> Option<Frame> {
     if let Some((0xff, end)) = plain.split_first().map(|(first, rest)| (*first, rest)) {
         let end: [u8; 52] = end.try_into().ok()?;
         let long = |at: usize| u64::from_le_bytes(end[at..at + 8].try_into().expect("8 bytes"));

@@ -115,7 +115,8 @@ pub(super) fn create(path: &Path, id: PackId) -> Result<File> {
     Ok(file)
 }
 
-fn header(id: PackId) -> [u8; HEADER_LEN as usize] {
+/// How pack `id` begins.
+pub(super) fn header(id: PackId) -> [u8; HEADER_LEN as usize] {
     let mut bytes = [0; HEADER_LEN as usize];
     bytes[..8].copy_from_slice(b"replpack");
     bytes[8..12].copy_from_slice(&FORMAT.to_le_bytes());

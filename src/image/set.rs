@@ -6,6 +6,7 @@ use super::capture::{CaptureState, capture_state};
 use super::error::{ImageError, Result};
 use super::manifest::{self, ImageId};
 use super::name::DiskName;
+use super::source::ReadPlan;
 use super::store::Store;
 
 /// The images of a machine's disks, captured from one state of the machine.
@@ -82,7 +83,7 @@ pub fn set_state(store: &Store, machine: &str, disks: &[(String, String)]) -> Re
         }
     }
     for (disk, identity) in disks {
-        if capture_state(store, &DiskName::new(machine, disk)?, identity)? != CaptureState::Absent {
+        if capture_state(store, &DiskName::new(machine, disk)?, identity, ReadPlan::ANY)? != CaptureState::Absent {
             return Ok(SetState::Partial);
         }
     }
@@ -98,7 +99,7 @@ pub fn seal_set(store: &Store, machine: &str, disks: &[(String, String)]) -> Res
     let mut members = Vec::new();
     for (disk, identity) in disks {
         let name = DiskName::new(machine, disk)?;
-        match capture_state(store, &name, identity)? {
+        match capture_state(store, &name, identity, ReadPlan::ANY)? {
             CaptureState::Complete(image) => {
                 members.push(SetMember { disk: disk.clone(), image, identity: identity.clone() });
             }

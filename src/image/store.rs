@@ -255,6 +255,14 @@ impl Store {
     }
 }
 
+/// Reads any bytes as `store.json`, and tries its slots with a key.
+pub(super) fn fuzz_parse(bytes: &[u8]) {
+    let path = Path::new("store.json");
+    if let Ok(file) = parse(path, bytes) {
+        let _ = unwrap_master(&file, &StoreKey::new([7; 32]), path, path);
+    }
+}
+
 fn parse(path: &Path, text: &[u8]) -> Result<StoreFile> {
     let file: StoreFile = match serde_json::from_slice(text) {
         Ok(file) => file,

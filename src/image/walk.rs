@@ -1,5 +1,7 @@
 //! Cuts a disk into pieces of work, in disk order: runs of whole chunks that lie in holes, and batches of chunks that
-//! have to be read.
+//! have to be read. The medium is told of pieces before they are wanted.
+
+use std::collections::VecDeque;
 
 use super::chunk::chunk_count;
 use super::format::{DiskReader, Extent, ExtentKind};
@@ -18,11 +20,17 @@ pub(super) enum Piece {
         first: u64,
         /// How many.
         count: u64,
+        /// They were in the page cache before anybody asked for them.
+        cached: bool,
     },
 }
 
 /// Bytes to read at once.
 const BATCH: u64 = 4 << 20;
+/// Bytes that the medium is told of in advance.
+const AHEAD: u64 = 32 << 20;
+/// Pieces that are looked at in advance, however small they are.
+const AHEAD_PIECES: usize = 64;
 
 /// Walks a disk.
 pub(super) struct Walk<'d> {
@@ -31,17 +39,39 @@ pub(super) struct Walk<'d> {
     chunks: u64,
     next: u64,
     extent: Option<Extent>,
+    ahead: VecDeque<Piece>,
+    ahead_bytes: u64,
 }
 
 impl<'d> Walk<'d> {
     /// Starts at chunk `first`.
     pub(super) fn new(disk: &'d dyn DiskReader, chunk_size: u32, first: u64) -> Self {
         let chunks = chunk_count(disk.size(), chunk_size);
-        Self { disk, chunk_size: chunk_size.into(), chunks, next: first, extent: None }
+        let (ahead, ahead_bytes) = (VecDeque::new(), 0);
+        Self { disk, chunk_size: chunk_size.into(), chunks, next: first, extent: None, ahead, ahead_bytes }
     }
 
     /// The next piece; `None` at the end.
     pub(super) fn next(&mut self) -> std::io::Result<Option<Piece>> {
+        while self.ahead_bytes < AHEAD && self.ahead.len() < AHEAD_PIECES {
+            let Some(piece) = self.cut()? else { break };
+            self.ahead_bytes += self.bytes(&piece);
+            self.ahead.push_back(piece);
+        }
+        let piece = self.ahead.pop_front();
+        self.ahead_bytes -= piece.as_ref().map_or(0, |piece| self.bytes(piece));
+        Ok(piece)
+    }
+
+    fn bytes(&self, piece: &Piece) -> u64 {
+        match piece {
+            Piece::Zeros { .. } => 0,
+            Piece::Read { count, .. } => count * self.chunk_size,
+        }
+    }
+
+    /// Cuts the next piece off.
+    fn cut(&mut self) -> std::io::Result<Option<Piece>> {
         if self.next >= self.chunks {
             return Ok(None);
         }
@@ -53,24 +83,26 @@ impl<'d> Walk<'d> {
             true => self.chunks,
             false => extent.end / self.chunk_size,
         };
-        let piece = match extent.kind {
-            ExtentKind::Hole if whole > first => Piece::Zeros { count: whole - first },
-            ExtentKind::Hole => Piece::Read { first, count: 1 },
+        let count = match extent.kind {
+            ExtentKind::Hole if whole > first => {
+                self.next = whole;
+                return Ok(Some(Piece::Zeros { count: whole - first }));
+            }
+            ExtentKind::Hole => 1,
             ExtentKind::Data => {
                 let most = (BATCH / self.chunk_size).max(1);
                 let end = extent.end.div_ceil(self.chunk_size).min(self.chunks);
-                Piece::Read { first, count: (end - first).min(most) }
+                (end - first).min(most)
             }
         };
-        self.next = match piece {
-            Piece::Zeros { count } => first + count,
-            Piece::Read { first, count } => {
-                let start = first * self.chunk_size;
-                self.disk.will_need(start, (count * self.chunk_size).min(size - start));
-                first + count
-            }
-        };
-        Ok(Some(piece))
+        self.next = first + count;
+        let start = first * self.chunk_size;
+        let len = (count * self.chunk_size).min(size - start);
+        let cached = self.disk.cached(start, len);
+        if !cached {
+            self.disk.will_need(start, len);
+        }
+        Ok(Some(Piece::Read { first, count, cached }))
     }
 
     /// The extent that covers `offset`; asks the disk only when the last answer is used up.
@@ -130,7 +162,7 @@ mod tests {
                         prop_assert!(map[range].iter().all(|data| !data));
                         at += count;
                     }
-                    Piece::Read { first, count } => {
+                    Piece::Read { first, count, .. } => {
                         prop_assert_eq!(first, at);
                         at += count;
                     }

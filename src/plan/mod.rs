@@ -7,6 +7,7 @@
 //! Every problem of every file is reported in one run. Never touches a machine: the only files it opens are the
 //! plan's own.
 
+mod boot;
 mod capacity;
 mod document;
 mod edit;
@@ -15,6 +16,7 @@ mod grammar;
 mod lower;
 mod model;
 
+pub use boot::*;
 pub use capacity::*;
 pub use edit::{EditedFile, TargetEdit, edit_targets};
 pub use files::{document_as_json, load};

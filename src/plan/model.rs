@@ -10,6 +10,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
+use super::boot::{Netboot, Power};
 use super::capacity::{HostCapacity, HostSizing, MachinePlacement, Utilisation};
 use crate::diagnostic::{SourceText, Span, Spanned};
 pub use crate::hardware::{DiskFormat, Firmware};
@@ -77,6 +78,8 @@ pub struct Plan {
     pub machines: Vec<Machine>,
     /// `waves:` in plan order; each wave's machines begin when the wave before has ended.
     pub waves: Vec<Wave>,
+    /// `netboot:`
+    pub netboot: Option<Netboot>,
 }
 
 /// The image store.
@@ -162,6 +165,8 @@ pub struct Machine {
     pub after: Vec<Spanned<MachineName>>,
     /// Which machines it shares a host with.
     pub placement: MachinePlacement,
+    /// How its power is switched.
+    pub power: Power,
 }
 
 /// Where the disks are read.
@@ -246,6 +251,8 @@ pub struct Target {
     pub disk_format: DiskFormat,
     /// Preallocated or growing.
     pub allocation: Allocation,
+    /// What its deploys share with others.
+    pub budget: Option<Budget>,
     /// The virtual network the NICs are connected to at the commit point; the provider gives it meaning.
     pub network: Spanned<String>,
     /// Extra settings for the provider's templates.
@@ -264,6 +271,15 @@ pub enum Allocation {
     Dynamic,
 }
 
+/// What several captures and deploys may use together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Its name.
+    pub name: String,
+    /// How fast, in the form that [`crate::image::RateSchedule`] reads.
+    pub rate: String,
+}
+
 /// How disks are captured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capture {
@@ -271,6 +287,32 @@ pub struct Capture {
     pub compression: Compression,
     /// At most this fast, per disk.
     pub limit: Option<ByteRate>,
+    /// What they share with others.
+    pub budget: Option<Budget>,
+    /// What is read.
+    pub read: CaptureRead,
+    /// What happens to bytes that the disk does not give.
+    pub on_read_error: OnReadError,
+}
+
+/// What is read of a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CaptureRead {
+    /// What file systems use, and whatever is not recognised.
+    Used,
+    /// Everything.
+    Whole,
+}
+
+/// What happens to bytes that a disk does not give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnReadError {
+    /// The capture fails.
+    Fail,
+    /// They become zeros and are reported.
+    ZeroAndReport,
 }
 
 /// Whether chunks are compressed.
@@ -294,6 +336,10 @@ pub struct Guest {
     pub serial_console: bool,
     /// Edits that are left out, by id.
     pub skip: Vec<String>,
+    /// Addresses that become others: `(old, new)`, each with or without `/PREFIX`.
+    pub addresses: Vec<(String, String)>,
+    /// Keys of LUKS containers, by the container's UUID.
+    pub keys: Vec<(String, SecretRef)>,
 }
 
 /// Whether the operating system is converted.
@@ -313,6 +359,8 @@ pub struct PostDeploy {
     pub action: EndState,
     /// Wait until the console shows this text.
     pub wait_for: Option<String>,
+    /// Signs of life that it must give over the network: `tcp:HOST:PORT`.
+    pub probes: Vec<String>,
     /// How long to wait for it.
     pub timeout: Duration,
 }

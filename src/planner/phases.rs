@@ -6,7 +6,10 @@ use std::time::Duration;
 use crate::address::Address;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::inventory::{DiskFacts, ResolvedMachine, ResolvedPlan};
-use crate::plan::{Allocation, Compression, Convert, DiskFormat, Encryption, EndState, HostName, Machine, SecretRef};
+use crate::plan::{
+    Allocation, Capture, CaptureRead, Compression, Convert, DiskFormat, Encryption, EndState, HostName, Machine,
+    OnReadError, SecretRef,
+};
 use crate::provider::{Catalog, Provider, artifact_path, file_stem, host_folder};
 
 use super::check::{PlannerError, verify};
@@ -296,7 +299,7 @@ impl Make<'_> {
 
     fn capture(&self, disk: &DiskFacts, validate: &Address) -> (Task, Sides) {
         let id = disk.index.to_string();
-        let format = format_name(disk.format);
+        let format = DiskFormat::name(disk.format);
         let what = format!("capture {id} ({}, {format}) of {}", disk.size, disk.path);
         let mut task = self.task(&format!("capture/{id}"), Phase::Capture, what, "capture", Some(id.clone()));
         task.key = Key::from([
@@ -308,6 +311,13 @@ impl Make<'_> {
             ("compression".into(), compression(self.machine.capture.compression).into()),
             ("template".into(), self.template("capture")),
         ]);
+        let Capture { read, on_read_error, .. } = self.machine.capture;
+        if read == CaptureRead::Whole {
+            task.key.insert("read".into(), "whole".into());
+        }
+        if on_read_error == OnReadError::ZeroAndReport {
+            task.key.insert("on_read_error".into(), "zero-and-report".into());
+        }
         let why = "a finished image is of value; remove it with `replant image rm`";
         task.reversal = Reversal::KeepsResult { why: why.into() };
         task.bytes = Some(disk.allocated.0.min(disk.size.0));
@@ -344,7 +354,7 @@ impl Make<'_> {
             format!("{:?}", self.facts.firmware).to_uppercase(),
             count(
                 self.facts.disks.len(),
-                &format!("{} {} disk", allocation(target.allocation), format_name(target.disk_format))
+                &format!("{} {} disk", allocation(target.allocation), DiskFormat::name(target.disk_format))
             ),
         );
         let mut task = self.task("create", Phase::Create, what, "create-vm", None);
@@ -378,13 +388,13 @@ impl Make<'_> {
 
     fn layout(&self, disk: &DiskFacts) -> String {
         let target = &self.machine.target;
-        format!("{} {} {}", allocation(target.allocation), format_name(target.disk_format), disk.size.0)
+        format!("{} {} {}", allocation(target.allocation), DiskFormat::name(target.disk_format), disk.size.0)
     }
 
     fn deploy(&self, disk: &DiskFacts, capture: &Address, sealed: &Address, created: &Address) -> (Task, Sides) {
         let id = disk.index.to_string();
         let target = &self.machine.target;
-        let what = format!("restore {id} ({}) to {id}.{} of the VM", disk.size, format_name(target.disk_format));
+        let what = format!("restore {id} ({}) to {id}.{} of the VM", disk.size, DiskFormat::name(target.disk_format));
         let mut task = self.task(&format!("deploy/{id}"), Phase::Deploy, what, "deploy-vm", Some(id.clone()));
         task.key = Key::from([
             ("vm".into(), format!("{} on {}", target.vm_name, target.host.value)),
@@ -457,13 +467,6 @@ fn limits(timeout: u64, stall: Option<u64>, retries: u32) -> TaskLimits {
 
 fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}
-
-fn format_name(format: DiskFormat) -> &'static str {
-    match format {
-        DiskFormat::Raw => "raw",
-        DiskFormat::Qcow2 => "qcow2",
-    }
 }
 
 fn allocation(allocation: Allocation) -> &'static str {

@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use crate::inventory::{ResolvedMachine, ResolvedPlan};
 use crate::plan::{
-    Allocation, Compression, Convert, DiskFormat, Encryption, EndState, Firmware, Host, Machine, Nic, SecretRef,
+    Allocation, Budget, CaptureRead, Compression, Convert, DiskFormat, Encryption, EndState, Firmware, Host, Machine,
+    Nic, OnReadError, SecretRef,
 };
 use crate::provider::{ArtifactSpec, Provider, ServiceMode, ToolSpec, file_stem};
 
@@ -24,6 +25,7 @@ struct MachineValues<'a> {
     inventory_nics: Vec<NicValues<'a>>,
     disks: Vec<DiskValues<'a>>,
     capture: CaptureValues,
+    deploy: DeployValues,
     guest: GuestValues<'a>,
     post: PostValues<'a>,
     tools: Vec<ToolValues<'a>>,
@@ -84,8 +86,22 @@ struct SourceValues<'a> {
 #[derive(Serialize)]
 struct CaptureValues {
     compression: Compression,
+    whole: bool,
+    zero_unreadable: bool,
     limited: bool,
     limit: String,
+    budgeted: bool,
+    budget: String,
+}
+
+#[derive(Serialize)]
+struct DeployValues {
+    budgeted: bool,
+    budget: String,
+}
+
+fn budget(budget: &Budget) -> String {
+    format!("{}={}", budget.name, budget.rate)
 }
 
 #[derive(Serialize)]
@@ -94,6 +110,8 @@ struct GuestValues<'a> {
     root: &'a str,
     serial_console: bool,
     skip: &'a [String],
+    addresses: Vec<String>,
+    keys: Vec<String>,
     drivers: &'a [String],
     services: Vec<ServiceValues<'a>>,
 }
@@ -107,6 +125,7 @@ struct ServiceValues<'a> {
 #[derive(Serialize)]
 struct PostValues<'a> {
     action: EndState,
+    probes: &'a [String],
     waits: bool,
     wait_for: &'a str,
     timeout: String,
@@ -167,19 +186,30 @@ pub fn machine_values(plan: &ResolvedPlan, machine: &Machine, facts: &ResolvedMa
         inventory_nics: facts.nics.iter().enumerate().map(nic_values).collect(),
         capture: CaptureValues {
             compression: machine.capture.compression,
+            whole: machine.capture.read == CaptureRead::Whole,
+            zero_unreadable: machine.capture.on_read_error == OnReadError::ZeroAndReport,
             limited: machine.capture.limit.is_some(),
             limit: machine.capture.limit.map(|rate| format!("{}Bps", rate.0)).unwrap_or_default(),
+            budgeted: machine.capture.budget.is_some(),
+            budget: machine.capture.budget.as_ref().map(budget).unwrap_or_default(),
+        },
+        deploy: DeployValues {
+            budgeted: machine.target.budget.is_some(),
+            budget: machine.target.budget.as_ref().map(budget).unwrap_or_default(),
         },
         guest: GuestValues {
             converted,
             root: machine.guest.root.as_deref().unwrap_or_default(),
             serial_console: machine.guest.serial_console,
             skip: &machine.guest.skip,
+            addresses: machine.guest.addresses.iter().map(|(from, to)| format!("{from} {to}")).collect(),
+            keys: machine.guest.keys.iter().map(|(uuid, key)| format!("{uuid}={}", reference(key))).collect(),
             drivers: &manifest.guest.drivers,
             services: manifest.guest.services.iter().map(service_values).collect(),
         },
         post: PostValues {
             action: machine.post_deploy.action,
+            probes: &machine.post_deploy.probes,
             waits: machine.post_deploy.wait_for.is_some(),
             wait_for: machine.post_deploy.wait_for.as_deref().unwrap_or_default(),
             timeout: format!("{}s", machine.post_deploy.timeout.as_secs()),
@@ -210,13 +240,9 @@ pub fn host_values(plan: &ResolvedPlan, side: &HostSide<'_>) -> Value {
 
 fn disk_values<'a>(machine: &Machine, disk: &'a crate::inventory::DiskFacts, side: &HostSide<'_>) -> DiskValues<'a> {
     let format = machine.target.disk_format;
-    let extension = match format {
-        DiskFormat::Raw => "raw",
-        DiskFormat::Qcow2 => "qcow2",
-    };
     DiskValues {
         id: disk.index.to_string(),
-        file: format!("{}.{extension}", disk.index),
+        file: format!("{}.{format}", disk.index),
         format,
         size: disk.size.0,
         device: format!("{}{}", side.provider.manifest.constants.disk_device, letters(disk.index.0)),

@@ -80,8 +80,9 @@ impl Engine {
         let mut registries: BTreeMap<Language, Handlebars<'static>> = BTreeMap::new();
         for (name, text) in templates {
             let wrong = |message: String| RenderError::Template { template: name.clone(), message };
-            let language = Language::of(name)
-                .ok_or_else(|| wrong("its extension is not one of sh, xml, ps1, cmd, yaml, json".to_owned()))?;
+            let language = Language::of(name).ok_or_else(|| {
+                wrong("its extension is not one of sh, xml, ps1, cmd, yaml, json, ipxe, cfg, conf".to_owned())
+            })?;
             if let Some(message) = forbidden(language, text) {
                 return Err(wrong(message));
             }

@@ -15,6 +15,12 @@ pub enum Language {
     Yaml,
     /// JSON: a value is one string.
     Json,
+    /// An iPXE script: a value is one word, or part of one.
+    Ipxe,
+    /// A GRUB menu: a value is one word, or part of one.
+    Grub,
+    /// dnsmasq's configuration: a value is one word, or part of one.
+    Conf,
 }
 
 /// Stands for a character that the language cannot say; the engine refuses a text that has it.
@@ -22,7 +28,17 @@ pub const UNSPEAKABLE: char = '\0';
 
 impl Language {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Shell, Self::Xml, Self::PowerShell, Self::Cmd, Self::Yaml, Self::Json];
+    pub const ALL: [Self; 9] = [
+        Self::Shell,
+        Self::Xml,
+        Self::PowerShell,
+        Self::Cmd,
+        Self::Yaml,
+        Self::Json,
+        Self::Ipxe,
+        Self::Grub,
+        Self::Conf,
+    ];
 
     /// The language of a template's name without `.hbs`, such as `scripts/capture.sh`.
     pub fn of(template: &str) -> Option<Self> {
@@ -33,6 +49,9 @@ impl Language {
             "cmd" => Self::Cmd,
             "yaml" => Self::Yaml,
             "json" => Self::Json,
+            "ipxe" => Self::Ipxe,
+            "cfg" => Self::Grub,
+            "conf" => Self::Conf,
             _ => return None,
         })
     }
@@ -51,6 +70,8 @@ impl Language {
             Self::Cmd => cmd(value),
             Self::Yaml => yaml(value),
             Self::Json => serde_json::Value::from(value).to_string(),
+            Self::Ipxe | Self::Grub => word(value, "@%+=:,./-_"),
+            Self::Conf => word(value, "@%+=:./-_"),
         }
     }
 
@@ -129,6 +150,12 @@ fn cmd(value: &str) -> String {
         }
     }
     text
+}
+
+/// As it is; iPXE and dnsmasq have no way to quote what would end a word, begin a comment or expand.
+fn word(value: &str, safe: &str) -> String {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || safe.contains(c) { c } else { UNSPEAKABLE };
+    value.chars().map(safe).collect()
 }
 
 /// A JSON string is a YAML scalar, if what YAML takes for a line break or cannot print is escaped, too.

@@ -10,5 +10,5 @@ mod engine;
 mod escape;
 
 pub use artifact::{ArtifactRecord, ArtifactSet, NoSink, Sink, render};
-pub use engine::{Engine, RenderError};
+pub use engine::{Engine, RenderError, Values};
 pub use escape::Language;

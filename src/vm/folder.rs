@@ -149,6 +149,13 @@ impl VmFolder {
         }
     }
 
+    /// Saves a picture of its screen to `screen.png` in its folder; `None` where there is no screen or no answer.
+    pub fn screenshot(&self) -> Option<PathBuf> {
+        let path = self.folder.join("screen.png");
+        Qmp::connect(&self.folder.join("qmp.sock")).and_then(|mut qmp| qmp.screenshot(&path)).ok()?;
+        Some(path)
+    }
+
     /// What it does.
     pub fn state(&self) -> VmState {
         let Some(pid) = self.pid() else { return VmState::Off };

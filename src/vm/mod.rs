@@ -7,8 +7,10 @@
 
 mod console;
 mod folder;
+mod probe;
 mod qmp;
 
 pub use console::{Seen, last_lines, wait_for};
 pub use folder::{VmError, VmFolder, VmState};
+pub use probe::{Probe, ProbeTextError};
 pub use qmp::Qmp;

@@ -26,7 +26,19 @@ impl Qmp {
 
     /// Runs a command without arguments and returns its answer. Events in between are passed over.
     pub fn execute(&mut self, command: &str) -> io::Result<Value> {
-        let mut text = json!({ "execute": command }).to_string();
+        self.ask(command, &json!({ "execute": command }))
+    }
+
+    /// Saves a picture of the screen, as PNG where the hypervisor knows how and as PPM where it does not.
+    pub fn screenshot(&mut self, file: &Path) -> io::Result<()> {
+        let name = file.to_string_lossy();
+        let png = json!({ "execute": "screendump", "arguments": { "filename": name, "format": "png" } });
+        let ppm = json!({ "execute": "screendump", "arguments": { "filename": name } });
+        self.ask("screendump", &png).or_else(|_| self.ask("screendump", &ppm)).map(drop)
+    }
+
+    fn ask(&mut self, command: &str, request: &Value) -> io::Result<Value> {
+        let mut text = request.to_string();
         text.push('\n');
         self.reader.get_mut().write_all(text.as_bytes())?;
         loop {

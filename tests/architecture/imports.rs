@@ -19,8 +19,20 @@ const BENEATH: [&str; 12] = [
 ];
 
 /// The stages in the order of the data flow; a stage may use those before it and all that lies beneath.
-const STAGES: [&str; 10] =
-    ["plan", "inventory", "assess", "planner", "render", "freeze", "execute", "controller", "agent", "cli"];
+const STAGES: [&str; 12] = [
+    "plan",
+    "inventory",
+    "assess",
+    "planner",
+    "render",
+    "freeze",
+    "execute",
+    "netboot",
+    "controller",
+    "agent",
+    "power",
+    "cli",
+];
 
 /// Uses that the order does not allow, each with its reason.
 const EXCEPTIONS: [(&str, &str, &str); 0] = [];

@@ -32,7 +32,14 @@ fn hosts_and_sizes_are_written_and_all_else_stays() {
     let finished = site.replant(&["assess", "plan.yaml", "--write"]);
     assert!(finished.stderr.contains("written: plan.yaml"), "{}", finished.stderr);
     let written = site.read("plan.yaml");
-    insta::assert_snapshot!(written);
+    for part in [
+        "  - name: web01      # keep me\n    target: { host: b, memory: 10GiB, cpus: 2 }\n    source:",
+        "      # where it was\n      cpus: 4\n      host: b        # until now\n      memory: 12GiB\n",
+        "target: { memory: 9GiB, cpus: 1, host: b } }",
+        "- { name: web04, target: { host: b, memory: 9GiB, cpus: 1 }, source:",
+    ] {
+        assert!(written.contains(part), "no `{part}` in {written}");
+    }
     let comments = |text: &str| text.lines().filter(|line| line.contains('#')).count();
     assert_eq!(comments(&written), comments(PLAN));
     site.replant(&["assess", "plan.yaml"]).expect(0);

@@ -2,4 +2,5 @@
 
 mod agent;
 mod controller;
+mod matrix;
 mod overlay;

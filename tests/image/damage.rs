@@ -251,7 +251,13 @@ fn a_source_that_changes_or_shrinks_is_refused() {
         assert!(chain(&error).contains(&message), "{}", chain(&error));
         assert!(site.store().image_ids(&disk("web01")).unwrap().is_empty());
         // Nobody goes on from what mixes two states.
-        let state = replant::image::capture_state(&site.store(), &disk("web01"), "file of any kind").unwrap();
+        let state = replant::image::capture_state(
+            &site.store(),
+            &disk("web01"),
+            "file of any kind",
+            replant::image::ReadPlan::default(),
+        )
+        .unwrap();
         assert_eq!(state, replant::image::CaptureState::Absent);
     }
 }
@@ -280,8 +286,11 @@ fn what_is_not_a_qcow2_is_refused_with_the_way_out() {
     let site = Site::new();
     std::fs::write(site.path("source"), noise(1, SIZE)).unwrap();
     let error = chain(&site.capture(&disk("web01"), "source", ImageFormat::Qcow2).unwrap_err());
-    assert!(error.starts_with("cannot capture web01/disk0: ") && error.contains("cannot be read as qcow2"), "{error}");
-    assert!(error.contains("qemu-img convert"), "{error}");
+    assert!(
+        error.starts_with("cannot capture web01/disk0: ") && error.contains("is declared as qcow2, but it is raw"),
+        "{error}"
+    );
+    assert!(error.contains("write `format: raw`"), "{error}");
 }
 
 #[test]

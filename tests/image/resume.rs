@@ -90,7 +90,7 @@ fn a_killed_deploy_goes_on() {
         let name = format.name();
         match format {
             ImageFormat::Raw => std::fs::File::create(site.path(name)).unwrap().set_len(SIZE).unwrap(),
-            ImageFormat::Qcow2 => Qcow2Disk::create(&site.path(name), SIZE).unwrap(),
+            _ => Qcow2Disk::create(&site.path(name), SIZE).unwrap(),
         }
         let mut kills = 0;
         let args = ["image", "deploy", "--machine", "web01", "--disk", "disk0", "--to", name, "--format", name];

@@ -154,10 +154,13 @@ fn an_export_is_the_disk() {
     let control = Control::new(&stop, &tick);
     for format in [ImageFormat::Raw, ImageFormat::Qcow2] {
         let path = site.path(format.name());
-        export(&site.store(), &disk("web01"), None, &path, format, &control).unwrap();
+        export(&site.store(), &disk("web01"), None, &path, (format, replant::image::Subformat::Default), &control)
+            .unwrap();
         let (source, exported) = (site.path("source").display().to_string(), path.display().to_string());
         qemu_img(&["compare", "-f", "raw", "-F", format.name(), &source, &exported]);
-        let error = export(&site.store(), &disk("web01"), None, &path, format, &control).unwrap_err();
+        let error =
+            export(&site.store(), &disk("web01"), None, &path, (format, replant::image::Subformat::Default), &control)
+                .unwrap_err();
         assert!(chain(&error).contains("is there already"), "{}", chain(&error));
     }
 }

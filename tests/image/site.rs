@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 
 use replant::image::{
     CaptureReport, CaptureRequest, Cipher, Compression, Control, DeployReport, DeployRequest, DiskName, ImageError,
-    ImageFormat, Store, StoreKey, StoreSettings, capture, deploy,
+    ImageFormat, ReadPlan, Store, StoreKey, StoreSettings, capture, deploy,
 };
 
 pub const MIB: u64 = 1 << 20;
@@ -63,6 +63,7 @@ impl Site {
             format,
             identity: None,
             compression: Compression::Zstd,
+            read: ReadPlan::default(),
         }
     }
 

@@ -155,6 +155,27 @@ fn verify_names_faults_and_ends_with_1() {
 }
 
 #[test]
+fn digests_can_be_compared_with_what_others_compute() {
+    let site = Site::new();
+    let size = mixed(&site.path("source"), 1);
+    let report = site.capture(&disk("web01"), "source", replant::image::ImageFormat::Raw).unwrap();
+    let b3sum = blake3::hash(&std::fs::read(site.path("source")).unwrap()).to_hex().to_string();
+    let text = |words: &[&str]| {
+        let output = site.run(words);
+        assert_eq!(exit(&output), 0, "{}", stderr(&output));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    // The source, the image and the restored disk have one digest, and it is the plain one of the bytes, too.
+    let verified = text(&["image", "verify", "--deep", "--b3sum"]);
+    assert!(verified.starts_with(&format!("{b3sum}  web01/disk0 image {}", report.id)), "{verified}");
+    site.restored(&disk("web01"), size).unwrap();
+    for file in ["source", "restored"] {
+        let printed = text(&["image", "digest", file, "--chunk-size", "64KiB"]);
+        assert_eq!(printed, format!("{}\nb3sum:{b3sum}\n", report.digest), "{file}");
+    }
+}
+
+#[test]
 fn a_source_without_permission_says_so() {
     // The administrator may read everything, so the test is for what everybody sees: a folder.
     let site = Site::new();

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use replant::diagnostic::Severity;
 use replant::plan::{
-    Allocation, Compression, Convert, DiskFormat, Encryption, EndState, Firmware, OnFailure, Role, SecretRef,
+    Allocation, CaptureRead, Compression, Convert, DiskFormat, Encryption, EndState, Firmware, OnFailure, OnReadError,
+    Role, SecretRef,
 };
 use replant::units::{ByteCount, ByteRate};
 
@@ -33,7 +34,7 @@ machines:
       disks: { format: raw, allocation: fixed }
       network: lan
       settings: { a: 1 }
-    capture: { compression: none, limit: 200MBps }
+    capture: { compression: none, limit: 200MBps, read: whole, on_read_error: zero-and-report }
     guest: { convert: none, serial_console: true, root: "UUID=1", skip: [network] }
     post_deploy: { action: start, wait_for: "READY", timeout: 90s }
     on_failure: rollback
@@ -78,6 +79,7 @@ fn everything_that_is_said_is_in_the_plan() {
     assert_eq!((target.disk_format, target.allocation), (DiskFormat::Raw, Allocation::Fixed));
     assert_eq!((target.network.value.as_str(), &target.settings["a"]), ("lan", &serde_json::json!(1)));
     assert_eq!((machine.capture.compression, machine.capture.limit), (Compression::None, Some(ByteRate(200_000_000))));
+    assert_eq!((machine.capture.read, machine.capture.on_read_error), (CaptureRead::Whole, OnReadError::ZeroAndReport));
     assert_eq!((machine.guest.convert, machine.guest.serial_console), (Convert::None, true));
     assert_eq!(
         (machine.guest.root.as_deref(), machine.guest.skip.as_slice()),

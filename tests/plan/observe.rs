@@ -89,10 +89,12 @@ fn every_disk_that_cannot_be_taken_is_named_with_a_way_out() {
         "{ path: empty.raw }",
         "{ path: odd.raw }",
         "{ path: over.qcow2 }",
+        "{ path: any.qcow2 }",
         "{ path: secret.qcow2 }",
         "{ path: said-raw, format: raw }",
         "{ path: said-qcow2, format: qcow2 }",
-        "{ path: a.vmdk }",
+        "{ path: a.vdi }",
+        "{ path: part-s001.vmdk }",
         "{ path: cut.qcow2 }",
     ];
     let scratch = Scratch::new(&plan_of(&[&machine("a", &disks.join(", "), "")]));
@@ -115,7 +117,12 @@ fn every_disk_that_cannot_be_taken_is_named_with_a_way_out() {
     let secret =
         ["--object", "secret,id=s,data=x", "-o", "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=1"];
     qemu_img(&folder, &[&["create", "-q", "-f", "qcow2"][..], &secret, &["secret.qcow2", "1M"]].concat());
-    qemu_img(&folder, &["create", "-q", "-f", "vmdk", "a.vmdk", "1M"]);
+    qemu_img(&folder, &["create", "-q", "-f", "vdi", "a.vdi", "1M"]);
+    qemu_img(&folder, &["create", "-q", "-f", "vmdk", "-o", "subformat=twoGbMaxExtentSparse", "part.vmdk", "1M"]);
+    // A chain whose lowest file is gone, and one that leaves the format of its lower file to be guessed.
+    qemu_img(&folder, &["create", "-q", "-f", "qcow2", "any.qcow2", "1M"]);
+    qemu_img(&folder, &["rebase", "-u", "-b", "said-raw", "any.qcow2"]);
+    qemu_img(&folder, &["rebase", "-u", "-F", "qcow2", "-b", "gone.qcow2", "over.qcow2"]);
 
     let found = refused(&scratch);
     let drawn = rendered(&found);
@@ -129,11 +136,13 @@ fn every_disk_that_cannot_be_taken_is_named_with_a_way_out() {
         "neither a disk file nor a block device",
         "has 0 bytes",
         "has 1000 bytes",
-        "backing file `said-raw`",
+        "gone.qcow2` failed",
+        "does not say which format its backing file has",
+        "is one part of a disk that is split",
         "is encrypted",
         "is declared as raw, but it is qcow2",
         "is declared as qcow2, but it is raw",
-        "is a VMDK file",
+        "is a VDI file",
         "has no readable header",
         "qemu-img convert",
     ] {

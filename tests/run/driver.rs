@@ -16,6 +16,14 @@ use super::world::World;
 const ROOT: &str = "REPLANT_TEST_DRIVER_ROOT";
 const INJECT: &str = "REPLANT_TEST_DRIVER_INJECT";
 
+/// The file in the world's root that has the error of an apply that failed.
+pub const ERROR: &str = "driver.error";
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let rest = error.source().map(|source| format!(": {}", chain(source))).unwrap_or_default();
+    format!("{error}{rest}")
+}
+
 /// Not a test of its own: the entry of the child process, which the tests start with [`Driver::start`].
 #[test]
 fn entry() {
@@ -29,7 +37,10 @@ fn entry() {
     options.injections = inject.split(',').filter(|text| !text.is_empty()).map(|text| text.parse().unwrap()).collect();
     let code = match apply(options) {
         Ok(report) => report.outcome.code(),
-        Err(error) => panic!("{error}"),
+        Err(error) => {
+            std::fs::write(root.join(ERROR), chain(&error)).unwrap();
+            panic!("{error}");
+        }
     };
     std::process::exit(code.into());
 }

@@ -3,6 +3,7 @@
 mod crash;
 mod driver;
 mod failure;
+mod full;
 mod kills;
 mod limits;
 mod locks;

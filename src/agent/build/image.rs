@@ -17,7 +17,7 @@ use super::tree::AgentTree;
 const INIT: &str = include_str!("init.sh");
 const UDHCPC_EVENT: &str = include_str!("udhcpc-event.sh");
 /// Changes when the same inputs are put together in another way.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 /// Compression of the initramfs: unpacking is quick at any level, packing is not.
 const ZSTD_LEVEL: i32 = 9;
 
@@ -263,8 +263,10 @@ fn assemble(root: &Path, release: &str, program: &[u8], libraries: &Libraries) -
     for applet in APPLETS {
         tree.link(&format!("bin/{applet}"), "busybox");
     }
-    for (name, from) in [("e2fsck", &["usr/sbin/e2fsck", "sbin/e2fsck"][..]), ("lz4", &["usr/bin/lz4"][..])] {
-        let path = find(root, from).ok_or(BuildError::Incomplete { what: "e2fsck and lz4" })?;
+    for name in ["e2fsck", "lz4", "lvm", "mdadm", "cryptsetup"] {
+        let from = ["usr/sbin", "sbin", "usr/bin"].map(|folder| format!("{folder}/{name}"));
+        let path = find(root, &from.each_ref().map(String::as_str));
+        let path = path.ok_or(BuildError::Incomplete { what: "e2fsck, lz4, lvm, mdadm and cryptsetup" })?;
         tree.file(&format!("bin/{name}"), 0o755, read(&path)?);
     }
     for path in shared_libraries(root) {
@@ -275,15 +277,18 @@ fn assemble(root: &Path, release: &str, program: &[u8], libraries: &Libraries) -
     for (path, bytes) in libraries {
         tree.file(path.trim_start_matches('/'), 0o755, bytes.clone());
     }
-    let order = loading_order(root, release).map_err(io_at(&root.join("lib/modules").join(release)))?;
-    let mut list = String::new();
-    for path in &order {
-        let name = path.rsplit('/').next().unwrap_or(path);
-        tree.file(&format!("lib/modules/{name}"), 0o644, read(&root.join("lib/modules").join(release).join(path))?);
-        list.push_str(name);
-        list.push('\n');
+    let (at_once, for_volumes) =
+        loading_order(root, release).map_err(io_at(&root.join("lib/modules").join(release)))?;
+    for (to, order) in [("etc/modules.order", at_once), ("etc/modules.volumes", for_volumes)] {
+        let mut list = String::new();
+        for path in &order {
+            let name = path.rsplit('/').next().unwrap_or(path);
+            tree.file(&format!("lib/modules/{name}"), 0o644, read(&root.join("lib/modules").join(release).join(path))?);
+            list.push_str(name);
+            list.push('\n');
+        }
+        tree.file(to, 0o644, list.into_bytes());
     }
-    tree.file("etc/modules.order", 0o644, list.into_bytes());
     tree.file("etc/replant-agent", 0o644, format!("replant {}\n", env!("CARGO_PKG_VERSION")).into_bytes());
     tree.file("init", 0o755, INIT.as_bytes().to_vec());
     tree.file("bin/udhcpc-event", 0o755, UDHCPC_EVENT.as_bytes().to_vec());
@@ -298,7 +303,9 @@ fn shared_libraries(root: &Path) -> Vec<PathBuf> {
         for entry in entries.filter_map(Result::ok) {
             let name = entry.file_name().to_string_lossy().into_owned();
             // `libuuid.so.1` is the name, `libuuid.so.1.3.0` the file behind it.
-            if name.split(".so.").nth(1).is_some_and(|version| version.bytes().all(|byte| byte.is_ascii_digit())) {
+            // The device-mapper's is loaded as `libdevmapper.so.1.02.1`.
+            let version = name.split(".so.").nth(1);
+            if version.is_some_and(|version| version == "1.02.1" || version.bytes().all(|byte| byte.is_ascii_digit())) {
                 found.push(entry.path());
             }
         }

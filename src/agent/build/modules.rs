@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use crate::guest::VOLUME_MODULES;
 use crate::guest::linux::initramfs::ModuleTree;
 
 /// Loaded if the kernel has them, in this order: buses and disks of virtual and real hardware, network adapters, file
@@ -51,10 +52,15 @@ const WANTED: &[&str] = &[
     "vfat",
 ];
 
-/// Paths below `/lib/modules/RELEASE`, dependencies first. The unpacked tree must have a `modules.dep`.
-pub fn loading_order(root: &Path, release: &str) -> io::Result<Vec<String>> {
+/// What is loaded at once and what is loaded when there are volumes: paths below `/lib/modules/RELEASE`, dependencies
+/// first. The unpacked tree must have a `modules.dep`.
+pub fn loading_order(root: &Path, release: &str) -> io::Result<(Vec<String>, Vec<String>)> {
     let folder = root.join("lib/modules").join(release);
     let dep = fs::read_to_string(folder.join("modules.dep"))?;
     let builtin = fs::read_to_string(folder.join("modules.builtin")).unwrap_or_default();
-    Ok(ModuleTree::parse(release, &dep, &builtin, "").closure(WANTED))
+    let modules = ModuleTree::parse(release, &dep, &builtin, "");
+    let at_once = modules.closure(WANTED);
+    let mut for_volumes = modules.closure(VOLUME_MODULES);
+    for_volumes.retain(|path| !at_once.contains(path));
+    Ok((at_once, for_volumes))
 }

@@ -96,9 +96,10 @@ pub enum PackageError {
     },
 }
 
-/// Packages besides the kernel: what mounts, checks and unpacks in the agent.
-const TOOLS: [&str; 8] =
-    ["busybox-static", "e2fsprogs", "libext2fs2", "libcom-err2", "libblkid1", "libuuid1", "lz4", "liblz4-1"];
+/// Packages besides the kernel: what mounts, checks, assembles and unpacks in the agent.
+const TOOLS: [&str; 6] = ["busybox-static", "e2fsprogs", "lz4", "lvm2", "mdadm", "cryptsetup-bin"];
+/// Libraries that the agent carries anyway, with the `replant` program.
+const CARRIED: [&str; 3] = ["libc6", "libgcc-s1", "libcrypt1"];
 
 /// The packages of a flavour, downloaded if they are not in `cache`.
 pub fn obtain(flavour: Flavour, cache: &Path, refresh: bool) -> Result<Vec<PackageFile>, PackageError> {
@@ -112,7 +113,8 @@ pub fn obtain(flavour: Flavour, cache: &Path, refresh: bool) -> Result<Vec<Packa
         return Ok(files);
     }
     let kernel = kernel_of(flavour)?;
-    let packages: Vec<String> = std::iter::once(kernel).chain(TOOLS.map(str::to_owned)).collect();
+    let packages: Vec<String> =
+        std::iter::once(kernel).chain(TOOLS.map(str::to_owned)).chain(libraries_of(&TOOLS)?).collect();
     download(&packages, cache)?;
     let mut files = Vec::new();
     for package in packages {
@@ -132,7 +134,9 @@ pub fn obtain(flavour: Flavour, cache: &Path, refresh: bool) -> Result<Vec<Packa
 pub fn remembered(record: &Path, cache: &Path) -> Option<Vec<PackageFile>> {
     let files: Vec<PackageFile> = serde_json::from_slice(&fs::read(record).ok()?).ok()?;
     let intact = |file: &PackageFile| fs::read(cache.join(&file.file)).is_ok_and(|bytes| digest(&bytes) == file.digest);
-    files.iter().all(intact).then_some(files)
+    // A record of an older version knows fewer tools.
+    let complete = TOOLS.iter().all(|tool| files.iter().any(|file| file.package == *tool));
+    (complete && files.iter().all(intact)).then_some(files)
 }
 
 /// Unpacks one package into `to`.
@@ -168,6 +172,46 @@ fn kernel_of(flavour: Flavour) -> Result<String, PackageError> {
     }
 }
 
+/// The libraries that the packages load, at any depth; their names differ between releases of Debian.
+fn libraries_of(packages: &[&str]) -> Result<Vec<String>, PackageError> {
+    let output = Command::new("apt-cache")
+        .args(["depends", "--recurse", "--important"])
+        .args(["--no-recommends", "--no-suggests", "--no-conflicts", "--no-breaks", "--no-replaces", "--no-enhances"])
+        .args(packages)
+        .env("LC_ALL", "C")
+        .output()
+        .map_err(|error| PackageError::Tool { tool: "apt-cache", package: "apt", error })?;
+    // Every package that is reached stands at the beginning of a line. Those of debconf's and systemd's own programs are
+    // reached too; only what a library needs is followed.
+    Ok(libraries(&String::from_utf8_lossy(&output.stdout), packages))
+}
+
+/// From the text of `apt-cache depends --recurse`: what is reached from `packages` by way of libraries only.
+fn libraries(text: &str, packages: &[&str]) -> Vec<String> {
+    let mut needs: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut at = "";
+    for line in text.lines() {
+        if !line.starts_with([' ', '|', '<']) {
+            at = line.trim();
+        } else if let Some((_, needed)) = line.split_once("epends: ") {
+            needs.entry(at).or_default().push(needed.trim());
+        }
+    }
+    let mut found: Vec<String> = Vec::new();
+    let mut open: Vec<&str> = packages.to_vec();
+    while let Some(package) = open.pop() {
+        for needed in needs.get(package).into_iter().flatten() {
+            let library = needed.starts_with("lib") && !CARRIED.contains(needed);
+            if library && !found.iter().any(|own| own == needed) {
+                found.push((*needed).to_owned());
+                open.push(needed);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
 fn download(packages: &[String], cache: &Path) -> Result<(), PackageError> {
     let output = Command::new("apt-get")
         .args(["-q", "-o", "APT::Sandbox::User=root", "download"])
@@ -199,4 +243,15 @@ fn newest(package: &str, cache: &Path) -> Option<(PathBuf, String)> {
 fn last_line(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
     text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing").trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_are_followed_and_programs_are_not() {
+        let text = "lvm2\n  Depends: libaio1\n  Depends: libc6\n  PreDepends: dmsetup\nlibaio1\n  Depends: libc6\ndmsetup\n  Depends: libother1\nlibsystemd0\n |Depends: liblz4-1\nmdadm\n  Depends: libsystemd0\nliblz4-1\n";
+        assert_eq!(libraries(text, &["lvm2", "mdadm"]), ["libaio1", "liblz4-1", "libsystemd0"]);
+    }
 }

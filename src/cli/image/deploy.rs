@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::Outcome;
+use super::limits::LimitArgs;
 use super::reporter::Reporter;
-use super::store_args::{DiskArgs, StoreArgs, disks_named, parse_format, parse_id, parse_rate};
+use super::store_args::{DiskArgs, StoreArgs, disks_named, parse_format, parse_id};
 use crate::cli::{Exit, Global};
 use crate::image::{
-    DeployRequest, DeployState, ImageError, ImageFormat, ImageId, deploy, deploy_state, export as write_out, undo,
+    DeployRequest, DeployState, ImageError, ImageFormat, ImageId, Subformat, deploy, deploy_state, export as write_out,
+    undo,
 };
-use crate::units::{ByteCount, ByteRate};
+use crate::units::ByteCount;
 
 /// The arguments of `replant image deploy`.
 #[derive(Debug, clap::Args)]
@@ -23,7 +25,7 @@ pub struct DeployArgs {
     /// The existing disk file or block device to write
     #[arg(long, value_name = "PATH")]
     to: PathBuf,
-    /// The target's format: raw or qcow2
+    /// The target's format: raw, qcow2, vmdk, vhd or vhdx
     #[arg(long, value_parser = parse_format)]
     format: ImageFormat,
     /// This image instead of that of the newest sealed set
@@ -32,9 +34,8 @@ pub struct DeployArgs {
     /// Read everything back and compare
     #[arg(long)]
     read_back: bool,
-    /// Write at most so much, such as 200MBps
-    #[arg(long, value_name = "RATE", value_parser = parse_rate)]
-    limit: Option<ByteRate>,
+    #[command(flatten)]
+    limits: LimitArgs,
     /// Only tell: exit 0 deployed, 10 absent, 11 partly
     #[arg(long, conflicts_with = "undo")]
     check: bool,
@@ -72,7 +73,8 @@ pub fn run(args: &DeployArgs, global: &Global) -> Outcome {
         });
     }
     let reporter = Reporter::new(format!("deploying {disk}"))?;
-    let report = reporter.watch(args.limit, |control| deploy(&store, &request, control))?;
+    let report =
+        reporter.watch_within(args.limits.limits(disk.machine())?, |control| deploy(&store, &request, control))?;
     reporter.output("image", report.id);
     reporter.output("digest", report.digest);
     reporter.output("bytes_written", report.written);
@@ -106,12 +108,32 @@ pub struct ExportArgs {
     name: String,
     /// The new disk file
     to: PathBuf,
-    /// Its format: raw or qcow2
+    /// Its format: raw, qcow2, vmdk, vhd or vhdx
     #[arg(long, value_parser = parse_format, default_value = "qcow2")]
     format: ImageFormat,
+    /// Its form: fixed (vhd, vhdx), or stream (vmdk: compressed, as appliances carry it)
+    #[arg(long, value_enum, default_value_t = FormArg::Default)]
+    form: FormArg,
     /// This image instead of that of the newest sealed set
     #[arg(long, value_name = "ID", value_parser = parse_id)]
     image: Option<ImageId>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum FormArg {
+    Default,
+    Fixed,
+    Stream,
+}
+
+impl FormArg {
+    fn subformat(self) -> Subformat {
+        match self {
+            Self::Default => Subformat::Default,
+            Self::Fixed => Subformat::Fixed,
+            Self::Stream => Subformat::Stream,
+        }
+    }
 }
 
 /// Runs `replant image export`.
@@ -123,8 +145,9 @@ pub fn export(args: &ExportArgs, global: &Global) -> Outcome {
             what: format!("{} has {} disks: write MACHINE/DISK", args.name, disks.len()),
         });
     };
+    let form = (args.format, args.form.subformat());
     let reporter = Reporter::new(format!("exporting {disk}"))?;
-    let digest = reporter.watch(None, |control| write_out(&store, disk, args.image, &args.to, args.format, control))?;
+    let digest = reporter.watch(None, |control| write_out(&store, disk, args.image, &args.to, form, control))?;
     if global.json {
         anstream::println!(
             "{}",

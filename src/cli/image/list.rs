@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use serde_json::json;
 
 use super::Outcome;
+use super::capture::region_lines;
 use super::store_args::{StoreArgs, disks_named, parse_id};
 use crate::cli::{Exit, Global};
 use crate::image::{ImageError, ImageId, Manifest, Store, all_sets};
@@ -126,7 +127,7 @@ fn value(store: &Store, manifest: &Manifest) -> Result<serde_json::Value, ImageE
         "machine": manifest.machine, "disk": manifest.disk, "image": manifest.id, "size": manifest.size,
         "chunk_size": manifest.chunk_size, "data_chunks": manifest.data_chunks, "zero_chunks": manifest.zero_chunks,
         "stored": manifest.stored_bytes, "captured": manifest.captured, "tool": manifest.tool,
-        "source": manifest.source, "digest": digest(store, manifest)?,
+        "source": manifest.source, "reading": manifest.reading, "digest": digest(store, manifest)?,
     }))
 }
 
@@ -145,5 +146,13 @@ fn print(store: &Store, manifest: &Manifest) -> Result<(), ImageError> {
     row("captured", &format_args!("{} by {}", manifest.captured, manifest.tool));
     row("source", &format_args!("{} ({})", manifest.source.path.display(), manifest.source.format));
     row("identity", &manifest.source.identity);
+    let mut name = "read";
+    for line in region_lines(&manifest.reading) {
+        row(name, &line);
+        name = "";
+    }
+    for warning in manifest.reading.warnings() {
+        row("warning", &warning);
+    }
     Ok(())
 }

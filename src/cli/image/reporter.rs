@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use indicatif::{ProgressBar, ProgressStyle};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
-use crate::image::{Control, ImageError, Tick};
+use crate::image::{Control, ImageError, Limit, RateSchedule, SystemClock, Tick};
 use crate::progress::EventClient;
 use crate::units::ByteRate;
 
@@ -44,6 +44,16 @@ impl Reporter {
         limit: Option<ByteRate>,
         work: impl FnOnce(&Control<'_>) -> Result<T, ImageError>,
     ) -> Result<T, ImageError> {
+        let limit = limit.map(|rate| Limit::own(RateSchedule::always(Some(rate)), None, Arc::new(SystemClock)));
+        self.watch_within(limit.into_iter().collect(), work)
+    }
+
+    /// Runs work within limits.
+    pub fn watch_within<T>(
+        &self,
+        limits: Vec<Limit>,
+        work: impl FnOnce(&Control<'_>) -> Result<T, ImageError>,
+    ) -> Result<T, ImageError> {
         let tick = |Tick { done, total }: Tick| {
             self.events.progress(done, Some(total), "bytes");
             if let Some(bar) = &self.bar {
@@ -51,11 +61,17 @@ impl Reporter {
                 bar.set_position(done);
             }
         };
-        let outcome = work(&Control::new(&self.stop, &tick).limit(limit));
+        let outcome = work(&Control::new(&self.stop, &tick).limits(limits));
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
         outcome
+    }
+
+    /// Something that a person should know: in the task's log, and to whoever watches.
+    pub fn warn(&self, line: &str) {
+        anstream::eprintln!("warning: {line}");
+        self.events.note(format!("warning: {line}"));
     }
 
     /// A fact for the journal.

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use super::Outcome;
 use crate::cli::{Exit, Global};
-use crate::image::{Cipher, DiskName, ImageError, ImageFormat, ImageId, Store, StoreKey, StoreSettings};
+use crate::hardware::DiskFormat;
+use crate::image::{Cipher, DiskName, ImageError, ImageId, Store, StoreKey, StoreSettings};
 use crate::units::{ByteCount, ByteRate};
 
 /// The store, for every verb.
@@ -36,7 +37,8 @@ enum EncryptionArg {
     None,
 }
 
-fn parse_size(text: &str) -> Result<ByteCount, String> {
+/// For sizes.
+pub fn parse_size(text: &str) -> Result<ByteCount, String> {
     ByteCount::parse(text).map_err(|error| error.to_string())
 }
 
@@ -46,8 +48,8 @@ pub fn parse_rate(text: &str) -> Result<ByteRate, String> {
 }
 
 /// For `--format`.
-pub fn parse_format(text: &str) -> Result<ImageFormat, String> {
-    ImageFormat::parse(text).ok_or_else(|| "write raw or qcow2".into())
+pub fn parse_format(text: &str) -> Result<DiskFormat, String> {
+    DiskFormat::parse(text).ok_or_else(|| format!("write one of {}", DiskFormat::ALL.map(DiskFormat::name).join(", ")))
 }
 
 /// For an image's id.

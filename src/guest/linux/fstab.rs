@@ -1,5 +1,7 @@
 //! `/etc/fstab`, `/etc/crypttab` and the resume setting: devices named by UUID.
 
+use serde::{Deserialize, Serialize};
+
 use super::super::edit::Draft;
 use super::super::{DeviceNames, Edit, FileChange};
 
@@ -53,13 +55,26 @@ pub fn resume(path: &str, bytes: &[u8], names: &DeviceNames<'_>) -> Option<FileC
     draft.finish()
 }
 
-/// Mounts of `/etc/fstab` as `(device, mount point, type)`, comments left out.
-pub fn mounts(bytes: &[u8]) -> Vec<(String, String, String)> {
+/// A line of `/etc/fstab`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// The device as it is written there.
+    pub device: String,
+    /// Where it is mounted.
+    pub point: String,
+    /// The type of the file system.
+    pub kind: String,
+    /// Options, separated by commas.
+    pub options: String,
+}
+
+/// Mounts of `/etc/fstab`, comments left out.
+pub fn mounts(bytes: &[u8]) -> Vec<Mount> {
     let text = super::super::Text::from_bytes(bytes);
     text.lines()
         .filter_map(|line| {
             let field = |index| field_range(line, index).map(|range| line[range].to_owned());
-            Some((field(0)?, field(1)?, field(2)?))
+            Some(Mount { device: field(0)?, point: field(1)?, kind: field(2)?, options: field(3).unwrap_or_default() })
         })
         .collect()
 }

@@ -2,8 +2,12 @@
 //! takes a file's text and returns the new one with each change; comments, order and unknown lines stay as they are.
 
 pub mod bootloader;
+pub mod esp;
+pub mod facts;
 pub mod fstab;
+pub mod identity;
 pub mod initramfs;
 mod kernel_line;
 pub mod network;
+pub mod storage;
 pub mod tools;

@@ -1,43 +1,27 @@
 //! Disks in their formats, as a logical range of bytes with a map of what is allocated.
+//!
+//! Raw disks and fixed VHDs are read directly, qcow2 by a library, everything else through QEMU's own drivers, behind a
+//! private socket. `docs/image-formats.md` says what is read and written.
 
-mod fuse;
+mod create;
+mod header;
+mod look;
+mod nbd;
+mod open;
 mod qcow2;
 mod raw;
+mod served;
 
-use std::io;
-use std::path::Path;
-
-use serde::{Deserialize, Serialize};
-
+pub use create::Subformat;
+pub(super) use create::{create, finish};
+pub use look::{DiskFiles, FormatError, look, source_identity};
+pub(super) use look::{fuzz_archive, fuzz_header};
+pub(super) use open::open_written;
+pub use open::{open_source, open_target};
 pub use qcow2::Qcow2Disk;
 pub use raw::RawDisk;
 
-use super::error::Result;
-
-/// A disk's format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ImageFormat {
-    /// Bytes as they are; also block devices.
-    Raw,
-    /// QEMU copy-on-write.
-    Qcow2,
-}
-
-impl ImageFormat {
-    /// Reads [`Self::name`].
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::Raw, Self::Qcow2].into_iter().find(|format| format.name() == name)
-    }
-
-    /// Its name, as plans and `qemu-img` write it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Raw => "raw",
-            Self::Qcow2 => "qcow2",
-        }
-    }
-}
+use std::io;
 
 /// Whether a range may hold data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +49,12 @@ pub trait DiskReader: Send + Sync {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
     /// Says that a range is read soon, so that the medium may begin.
     fn will_need(&self, _offset: u64, _len: u64) {}
+    /// Whether a range lies in the page cache, as far as a glance tells; what we did not bring in is left there.
+    fn cached(&self, _offset: u64, _len: u64) -> bool {
+        true
+    }
+    /// Says that a range is not read again, so that it need not push others out of the page cache.
+    fn drop_cache(&self, _offset: u64, _len: u64) {}
     /// What is at `offset`, as far as the file system or the format knows without reading it.
     fn extent_at(&self, offset: u64) -> io::Result<Extent>;
 }
@@ -90,20 +80,6 @@ pub trait DiskWriter: Send + Sync {
     fn read_back(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
     /// Makes everything durable.
     fn flush(&self) -> io::Result<()>;
-}
-
-/// Opens a source.
-pub fn open_source(path: &Path, format: ImageFormat) -> Result<Box<dyn DiskReader>> {
-    Ok(match format {
-        ImageFormat::Raw => Box::new(RawDisk::open(path)?),
-        ImageFormat::Qcow2 => qcow2::open_source(path)?,
-    })
-}
-
-/// Opens an existing disk file or block device as a target.
-pub fn open_target(path: &Path, format: ImageFormat) -> Result<Box<dyn DiskWriter>> {
-    Ok(match format {
-        ImageFormat::Raw => Box::new(RawDisk::open_target(path)?),
-        ImageFormat::Qcow2 => Box::new(Qcow2Disk::open_target(path)?),
-    })
+    /// Says that a durable range is not needed soon, so that it need not push others out of the page cache.
+    fn drop_cache(&self, _offset: u64, _len: u64) {}
 }

@@ -1,4 +1,5 @@
 //! qcow2 through the `imago` library: reads version 2 and 3, zlib-compressed clusters, backing chains; writes in place.
+//! What the library does not know (zstd clusters, extended L2 entries) QEMU serves.
 
 use std::io;
 use std::path::Path;
@@ -10,7 +11,7 @@ use imago::{
     StorageOpenOptions,
 };
 
-use super::{DiskReader, DiskWriter, Extent, ExtentKind, fuse};
+use super::{DiskReader, DiskWriter, Extent, ExtentKind};
 use crate::device;
 use crate::image::error::{ImageError, Result};
 
@@ -21,14 +22,9 @@ pub struct Qcow2Disk {
     _lock: Option<std::fs::File>,
 }
 
-/// Opens a source; where the library does not know a feature (zstd clusters, extended L2), QEMU serves it.
-pub(super) fn open_source(path: &Path) -> Result<Box<dyn DiskReader>> {
-    // Also tells a missing file or permission apart from an unknown feature.
-    device::open_read_only(path).map_err(ImageError::file("opening", path))?;
-    match Qcow2Disk::open(path, false) {
-        Ok(access) => Ok(Box::new(Qcow2Disk { access, _lock: None })),
-        Err(error) => Ok(Box::new(fuse::serve(path, &error)?)),
-    }
+/// Opens a source; `None` where the library does not know a feature.
+pub(super) fn open_source(path: &Path) -> Option<Qcow2Disk> {
+    Qcow2Disk::open(path, false).ok().map(|access| Qcow2Disk { access, _lock: None })
 }
 
 impl Qcow2Disk {

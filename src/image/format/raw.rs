@@ -35,11 +35,21 @@ impl RawDisk {
         Self::new(file, path)
     }
 
+    /// Shows only the first `size` bytes.
+    pub(super) fn cut(self, size: u64) -> Self {
+        Self { size: self.size.min(size), ..self }
+    }
+
     fn new(file: File, path: &Path) -> Result<Self> {
         let size = device::size(&file).map_err(ImageError::file("measuring", path))?;
         let meta = file.metadata().map_err(ImageError::file("measuring", path))?;
         let reserved = size > 0 && meta.blocks() * 512 >= size;
         Ok(Self { block: meta.file_type().is_block_device(), file, size, reserved })
+    }
+
+    /// Gives pages of the cache back; only advice.
+    fn forget(&self, offset: u64, len: u64) {
+        let _ = rustix::fs::fadvise(&self.file, offset, NonZeroU64::new(len), rustix::fs::Advice::DontNeed);
     }
 
     fn write_zeros(&self, mut offset: u64, len: u64) -> io::Result<()> {
@@ -66,6 +76,20 @@ impl DiskReader for RawDisk {
     fn will_need(&self, offset: u64, len: u64) {
         // Only advice: without it reading is slower, not wrong.
         let _ = rustix::fs::fadvise(&self.file, offset, NonZeroU64::new(len), rustix::fs::Advice::WillNeed);
+    }
+
+    fn cached(&self, offset: u64, len: u64) -> bool {
+        let there = |offset: u64| {
+            let mut byte = [0];
+            let mut buffer = [io::IoSliceMut::new(&mut byte)];
+            rustix::io::preadv2(&self.file, &mut buffer, offset, rustix::io::ReadWriteFlags::NOWAIT)
+                .is_ok_and(|len| len == 1)
+        };
+        there(offset) && there(offset + len.saturating_sub(1))
+    }
+
+    fn drop_cache(&self, offset: u64, len: u64) {
+        self.forget(offset, len);
     }
 
     fn extent_at(&self, offset: u64) -> io::Result<Extent> {
@@ -114,12 +138,15 @@ impl DiskWriter for RawDisk {
 
     fn read_back(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         // Ask the medium, not the page cache; where that is not possible the cache is as good as it gets.
-        let _ =
-            rustix::fs::fadvise(&self.file, offset, NonZeroU64::new(buffer.len() as u64), rustix::fs::Advice::DontNeed);
+        self.forget(offset, buffer.len() as u64);
         self.file.read_exact_at(buffer, offset)
     }
 
     fn flush(&self) -> io::Result<()> {
         self.file.sync_all()
+    }
+
+    fn drop_cache(&self, offset: u64, len: u64) {
+        self.forget(offset, len);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::image::append::Appender;
-use crate::image::capture::{Begun, begin, remove, resume};
+use crate::image::begun::{Begun, begin, remove, resume};
 use crate::image::chunk::{ChunkDigest, DiskDigest, chunk_count, chunk_len};
 use crate::image::codec::Decoder;
 use crate::image::error::{ImageError, Result};
@@ -16,6 +16,7 @@ use crate::image::manifest::{self, ImageId, Manifest, SourceRecord};
 use crate::image::map::{MapEnd, MapEntry};
 use crate::image::name::DiskName;
 use crate::image::pack::Record;
+use crate::image::source::{Origin, ReadPlan, Reading};
 use crate::image::store::Store;
 
 use super::batch::{Batch, BatchAnswer, Content, Entry};
@@ -62,7 +63,6 @@ const EVERY: Duration = Duration::from_secs(2);
 /// A capture under way; shared by threads.
 pub struct RemoteCapture {
     store: Arc<Store>,
-    source: SourceRecord,
     disk: DiskName,
     size: u64,
     appender: Appender<'static>,
@@ -94,9 +94,12 @@ impl RemoteCapture {
         let lock = lock_file(&folder.join("lock"), &format!("the capture of {disk}"))?;
         let appender = Appender::shared(Arc::clone(&store))?;
         let source = SourceRecord { path: PathBuf::from(place), format: "raw".into(), identity };
-        let begun = match resume(&store, &disk, &source, size)? {
+        let reading = Reading::whole();
+        let origin = Origin { record: &source, size, reading: &reading, ranges: blake3::hash(b"") };
+        let plan = ReadPlan { mode: reading.mode, ..ReadPlan::default() };
+        let begun = match resume(&store, &disk, &origin, plan)? {
             Some(begun) => begun,
-            None => begin(&store, &disk, &source, size)?,
+            None => begin(&store, &disk, &origin)?,
         };
         let progress = Progress {
             begun: Some(begun),
@@ -107,7 +110,6 @@ impl RemoteCapture {
         };
         Ok(Self {
             store,
-            source,
             disk,
             size,
             appender,
@@ -269,7 +271,7 @@ impl RemoteCapture {
             Some(_) => {}
         }
         let begun = progress.begun.take().expect("it was just looked at");
-        let Begun { id, hasher, done, data_chunks, resumed, map, .. } = begun;
+        let Begun { id, hasher, done, data_chunks, resumed, map, record, .. } = begun;
         let digest = hasher.finish();
         map.finish(&MapEnd { size, chunks: done, digest }, chunk_size)?;
         let stored = self.appender.stored();
@@ -285,7 +287,8 @@ impl RemoteCapture {
             stored_bytes: stored,
             captured: jiff::Timestamp::now().to_string(),
             tool: concat!("replant ", env!("CARGO_PKG_VERSION")).into(),
-            source: self.source.clone(),
+            source: record.source,
+            reading: record.reading,
             sealed_digest: Manifest::seal_digest(&self.store.keys, id, &digest),
             mac: String::new(),
         };
@@ -302,15 +305,8 @@ impl Progress {
     fn drain(&mut self) {
         let Some(begun) = &mut self.begun else { return };
         while let Some(entries) = self.parked.remove(&begun.done) {
+            begun.add(&entries);
             for entry in entries {
-                match entry {
-                    MapEntry::Zeros(count) => begun.hasher.zeros(count),
-                    MapEntry::Chunk(digest) => {
-                        begun.hasher.chunk(&digest);
-                        begun.data_chunks += 1;
-                    }
-                }
-                begun.done += entry.chunks();
                 match (self.waiting.last_mut(), entry) {
                     (Some(MapEntry::Zeros(before)), MapEntry::Zeros(count)) => *before += count,
                     _ => self.waiting.push(entry),

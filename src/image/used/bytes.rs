@@ -44,7 +44,7 @@ impl ReadAt for Slice<'_> {
 macro_rules! number_at {
     ($($name:ident $type:ty, $convert:ident;)*) => {$(
         /// The number at `offset`, or `None` past the end.
-        pub(super) fn $name(bytes: &[u8], offset: usize) -> Option<$type> {
+        pub(in crate::image) fn $name(bytes: &[u8], offset: usize) -> Option<$type> {
             let end = offset.checked_add(size_of::<$type>())?;
             Some(<$type>::$convert(bytes.get(offset..end)?.try_into().ok()?))
         }

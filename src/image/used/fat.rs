@@ -23,7 +23,8 @@ pub(super) fn read(volume: &dyn ReadAt) -> io::Result<Option<FileSystem>> {
     if fs.end > volume.size() {
         return whole("it is larger than its partition");
     }
-    let table = volume.read_vec(fs.table_at, fs.table_bytes as usize)?;
+    // Not more of the table than there are clusters: its length is what the boot sector says.
+    let table = volume.read_vec(fs.table_at, ((fs.clusters + 2) * u64::from(fs.bits)).div_ceil(8) as usize)?;
     if !fs.clean(&table) {
         return whole("it is mounted or was not unmounted cleanly");
     }
@@ -31,7 +32,10 @@ pub(super) fn read(volume: &dyn ReadAt) -> io::Result<Option<FileSystem>> {
     for cluster in 0..fs.clusters {
         if fs.entry(&table, cluster + 2) != Some(0) {
             let at = fs.data_at + cluster * fs.cluster;
-            used.push(at..at + fs.cluster);
+            match used.last_mut() {
+                Some(last) if last.end == at => last.end += fs.cluster,
+                _ => used.push(at..at + fs.cluster),
+            }
         }
     }
     Ok(Some(FileSystem::Mapped { name: "fat", used: Ranges::from_unsorted(used) }))
@@ -42,7 +46,6 @@ struct Layout {
     cluster: u64,
     clusters: u64,
     table_at: u64,
-    table_bytes: u64,
     data_at: u64,
     end: u64,
 }
@@ -75,7 +78,6 @@ fn layout(bpb: &[u8]) -> Option<Layout> {
         cluster: per_cluster * sector,
         clusters,
         table_at: reserved * sector,
-        table_bytes,
         data_at: data_sector * sector,
         end: (data_sector + clusters * per_cluster) * sector,
     })

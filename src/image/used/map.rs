@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 use super::bytes::{ReadAt, Slice};
 use super::partition::{self, Table};
 use super::ranges::Ranges;
@@ -23,7 +25,8 @@ pub struct UsedMap {
 }
 
 /// One part of a disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Region {
     /// Where it lies, in bytes.
     pub range: Range<u64>,
@@ -34,22 +37,40 @@ pub struct Region {
 }
 
 /// What a part of a disk is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind", deny_unknown_fields)]
 pub enum Content {
     /// A file system whose allocation map is used.
     Mapped {
-        /// `ext`, `xfs`, `ntfs`, `fat`, `swap`, or `lvm` with the names of its volumes' contents.
+        /// `ext`, `xfs`, `btrfs`, `ntfs`, `fat` or `swap`.
         name: String,
     },
-    /// Read whole.
+    /// Recognised, but read whole: its map is not there to be trusted.
     Whole {
         /// What it is, as far as it is known.
         name: String,
         /// Why it is read whole.
         why: String,
     },
+    /// Read whole, because nothing was recognised.
+    Unknown,
+    /// An LVM2 physical volume, by its logical volumes.
+    Volumes {
+        /// In the order of the volume group's metadata.
+        volumes: Vec<Volume>,
+    },
     /// Outside every partition.
     Unpartitioned,
+}
+
+/// A logical volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Volume {
+    /// Its name in the volume group.
+    pub name: String,
+    /// What it holds.
+    pub content: Content,
 }
 
 impl fmt::Display for Content {
@@ -57,8 +78,44 @@ impl fmt::Display for Content {
         match self {
             Self::Mapped { name } => write!(f, "{name}, used blocks only"),
             Self::Whole { name, why } => write!(f, "{name}, read whole: {why}"),
+            Self::Unknown => write!(f, "not recognised, read whole"),
+            Self::Volumes { volumes } => {
+                write!(f, "lvm")?;
+                let mut between = " (";
+                for Volume { name, content } in volumes {
+                    write!(f, "{between}{name}: {content}")?;
+                    between = "; ";
+                }
+                if volumes.is_empty() { write!(f, ", no volumes") } else { write!(f, ")") }
+            }
             Self::Unpartitioned => write!(f, "outside the partitions"),
         }
+    }
+}
+
+impl Content {
+    /// What was recognised and is read whole nevertheless: `(name, why)`.
+    fn fallbacks(&self) -> Vec<(String, &str)> {
+        match self {
+            Self::Whole { name, why } => vec![(name.clone(), why)],
+            Self::Volumes { volumes } => volumes
+                .iter()
+                .flat_map(|volume| {
+                    let named = |(name, why)| (format!("{name} on logical volume {}", volume.name), why);
+                    volume.content.fallbacks().into_iter().map(named)
+                })
+                .collect(),
+            Self::Mapped { .. } | Self::Unknown | Self::Unpartitioned => Vec::new(),
+        }
+    }
+}
+
+impl Region {
+    /// A line for people about everything in it that had to be read whole although it was recognised.
+    pub fn warnings(&self) -> Vec<String> {
+        let Range { start, end } = self.range;
+        let line = |(name, why)| format!("the {name} at bytes {start} to {end} is read whole: {why}");
+        self.content.fallbacks().into_iter().map(line).collect()
     }
 }
 
@@ -76,7 +133,12 @@ pub(super) enum FileSystem {
 /// If the disk cannot be read. A damaged structure is no error: what it describes is then used whole.
 pub fn used_map(disk: &dyn ReadAt) -> io::Result<UsedMap> {
     let whole = 0..disk.size();
-    match partition::read(disk)? {
+    let table = match partition::read(disk) {
+        Ok(table) => table,
+        Err(error) if is_medium_error(&error) => return Ok(all(&whole, "partition table", &unreadable(&error))),
+        Err(error) => return Err(error),
+    };
+    match table {
         Table::Damaged(why) => Ok(all(&whole, "partition table", why)),
         Table::None => {
             let (used, content) = volume(disk)?;
@@ -117,16 +179,36 @@ fn partitioned(disk: &dyn ReadAt, partitions: &[Range<u64>], tables: Vec<Range<u
     Ok(UsedMap { ranges: Ranges::from_unsorted(used), regions })
 }
 
+/// Whether the disk could not give the bytes, as opposed to having none there.
+pub(crate) fn is_medium_error(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let known = [Errno::IO, Errno::NODATA, Errno::ILSEQ, Errno::REMOTEIO];
+    Errno::from_io_error(error).is_some_and(|found| known.contains(&found))
+}
+
+fn unreadable(error: &io::Error) -> String {
+    format!("its tables cannot be read ({error})")
+}
+
 /// The used ranges of a partition, a logical volume or an unpartitioned disk, relative to it.
 fn volume(volume: &dyn ReadAt) -> io::Result<(Ranges, Content)> {
-    if let Some(pv) = lvm::read(volume)? {
-        return logical_volumes(volume, pv);
+    let found = lvm::read(volume).and_then(|pv| match pv {
+        Some(pv) => logical_volumes(volume, pv),
+        None => file_system(volume),
+    });
+    match found {
+        Err(error) if is_medium_error(&error) => {
+            Ok((everything(volume), Content::Whole { name: "partition".to_owned(), why: unreadable(&error) }))
+        }
+        found => found,
     }
-    file_system(volume)
+}
+
+fn everything(volume: &dyn ReadAt) -> Ranges {
+    Ranges::one(0..volume.size())
 }
 
 fn file_system(volume: &dyn ReadAt) -> io::Result<(Ranges, Content)> {
-    let whole = || Ranges::one(0..volume.size());
     for read in [ext::read, xfs::read, btrfs::read, ntfs::read, fat::read, swap::read] {
         match read(volume)? {
             None => {}
@@ -134,31 +216,27 @@ fn file_system(volume: &dyn ReadAt) -> io::Result<(Ranges, Content)> {
                 return Ok((used, Content::Mapped { name: name.to_owned() }));
             }
             Some(FileSystem::Whole { name, why }) => {
-                return Ok((whole(), Content::Whole { name: name.to_owned(), why: why.to_owned() }));
+                return Ok((everything(volume), Content::Whole { name: name.to_owned(), why: why.to_owned() }));
             }
         }
     }
-    let content =
-        Content::Whole { name: "unknown content".to_owned(), why: "no file system was recognised".to_owned() };
-    Ok((whole(), content))
+    Ok((everything(volume), Content::Unknown))
 }
 
 fn logical_volumes(volume: &dyn ReadAt, pv: lvm::Pv) -> io::Result<(Ranges, Content)> {
     let (metadata, end, volumes) = match pv {
         lvm::Pv::Linear { metadata, end, volumes } => (metadata, end, volumes),
         lvm::Pv::Other(why) => {
-            let content = Content::Whole { name: "lvm".to_owned(), why: why.to_owned() };
-            return Ok((Ranges::one(0..volume.size()), content));
+            return Ok((everything(volume), Content::Whole { name: "lvm".to_owned(), why: why.to_owned() }));
         }
     };
     let mut used = vec![0..metadata, end..volume.size()];
-    let mut names = Vec::new();
-    for (name, pieces) in &volumes {
-        let lv = lvm::Lv { volume, pieces };
+    let mut found = Vec::new();
+    for (name, pieces) in volumes {
+        let lv = lvm::Lv { volume, pieces: &pieces };
         let (ranges, content) = file_system(&lv)?;
         used.extend(lv.on_volume(ranges.as_slice()));
-        names.push(format!("{name}: {content}"));
+        found.push(Volume { name, content });
     }
-    let content = Content::Mapped { name: format!("lvm ({})", names.join("; ")) };
-    Ok((Ranges::from_unsorted(used), content))
+    Ok((Ranges::from_unsorted(used), Content::Volumes { volumes: found }))
 }

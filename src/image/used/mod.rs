@@ -9,8 +9,9 @@
 //! may be left out. It only reads.
 
 mod btrfs;
-mod bytes;
+pub(in crate::image) mod bytes;
 mod disk;
+pub(in crate::image) mod each;
 mod ext;
 mod fat;
 mod lvm;
@@ -23,5 +24,6 @@ mod xfs;
 
 pub use bytes::ReadAt;
 pub use disk::UsedDisk;
-pub use map::{Content, Region, UsedMap, used_map};
+pub(super) use map::is_medium_error;
+pub use map::{Content, Region, UsedMap, Volume, used_map};
 pub use ranges::Ranges;

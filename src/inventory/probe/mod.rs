@@ -3,7 +3,6 @@
 mod boot;
 mod disk;
 mod observe;
-mod qcow2;
 
 pub use disk::{ProbeError, probe_disk};
 pub use observe::observe;

@@ -53,11 +53,13 @@ impl Checker<'_> {
     /// `subject` is what the message is about: `` `memory` of `inventory` ``.
     fn value(&mut self, node: &Node, shape: &'static Shape, subject: &str) {
         match (shape, &node.value) {
+            (Shape::OneOf(object) | Shape::WordOr(_, object), Value::Map(entries)) => {
+                self.one_of(node, entries, object)
+            }
             (Shape::Object(object) | Shape::ObjectOr(object), Value::Map(_)) => self.object(node, object),
             (Shape::ObjectOr(Object { keys: [Key { shape: first, .. }, ..], .. }), Value::Text(_)) => {
                 self.value(node, first, subject);
             }
-            (Shape::OneOf(object), Value::Map(entries)) => self.one_of(node, entries, object),
             (Shape::Named(rule, inner), Value::Map(entries)) => self.named(entries, rule, inner, subject),
             (Shape::Settings, Value::Map(_)) => self.settings(node, subject),
             (Shape::List(inner, least), Value::List(items)) => {
@@ -71,7 +73,7 @@ impl Checker<'_> {
                 }
             }
             (Shape::Text(rule), Value::Text(text)) => self.text(node, text, rule, subject),
-            (Shape::Choice(words), Value::Text(text)) => {
+            (Shape::Choice(words) | Shape::WordOr(words, _), Value::Text(text)) => {
                 if !words.iter().any(|word| word.text == &**text) {
                     let near = closest(text, words.iter().map(|word| word.text));
                     let label =
@@ -126,7 +128,7 @@ impl Checker<'_> {
         let help = match (shape, value) {
             (_, Value::Null) => Some("give it a value, or leave the key out".to_owned()),
             (
-                Shape::Text(_) | Shape::Choice(_),
+                Shape::Text(_) | Shape::Choice(_) | Shape::WordOr(..),
                 Value::Whole(_) | Value::Negative(_) | Value::Float(_) | Value::Flag(_),
             ) => {
                 let written = self.span(node.place);

@@ -8,6 +8,7 @@
 //!
 //! What one value alone cannot tell (dangling references, cycles, duplicates across files) is left to `lower`.
 
+mod boot;
 mod capacity;
 mod check;
 mod schema;

@@ -109,6 +109,10 @@ fn shape(shape: &'static Shape, definitions: &mut Map<String, Value>) -> Value {
             json!({ "anyOf": first.into_iter().chain([whole]).collect::<Vec<_>>() })
         }
         Shape::OneOf(inner) => reference(inner, true, definitions),
+        Shape::WordOr(words, inner) => json!({ "anyOf": [
+            { "enum": words.iter().map(|word| word.text).collect::<Vec<_>>() },
+            reference(inner, true, definitions),
+        ] }),
         Shape::Named(rule, inner) => json!({
             "type": "object",
             "propertyNames": { "pattern": rule.pattern },

@@ -25,6 +25,8 @@ pub(super) enum Shape {
     ObjectOr(&'static Object),
     /// A mapping with exactly one of the known keys.
     OneOf(&'static Object),
+    /// One of a few words, or a mapping with exactly one of the known keys.
+    WordOr(&'static [Word], &'static Object),
     /// A mapping from free names to values.
     Named(&'static TextRule, &'static Shape),
     /// Any mapping: somebody else declares what is in it.
@@ -132,6 +134,10 @@ impl Shape {
             Self::WholeOrPercent => "a whole number or a percentage such as `10%`".to_owned(),
             Self::List(..) => "a list".to_owned(),
             Self::Named(rule, _) => format!("a mapping, its keys being {}", rule.what_many),
+            Self::WordOr(words, object) => {
+                let words: Vec<String> = words.iter().map(|word| format!("`{}`", word.text)).collect();
+                format!("{} or a mapping with {}", words.join(", "), object.key_list())
+            }
             Self::ObjectOr(object) => match object.keys.first() {
                 Some(Key { shape: first, .. }) => format!("a mapping or {}", first.describe()),
                 None => "a mapping".to_owned(),

@@ -1,11 +1,12 @@
 //! The plan language itself. Every key is here, once.
 
+use super::boot::{NETBOOT, POWER};
 use super::capacity::{CAPACITY, PLACEMENT, SIZING, UTILISATION};
 use super::shape::Shape::{
     Amount, Choice, Flag, List, Named, Object as Obj, ObjectOr, OneOf, Settings, Text, Whole, WholeOrPercent,
 };
 use super::shape::{Amount as A, Object, key, required, word};
-use super::text::{FILE_NAME, FREE, GLOB, MAC, NAME, NONEMPTY, PATH, VARIABLE};
+use super::text::{FILE_NAME, FREE, GLOB, HOURS, MAC, NAME, NONEMPTY, PATH, VARIABLE};
 
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
@@ -28,8 +29,14 @@ pub(super) static PLAN: Object = Object {
         ),
         key("store", Obj(&STORE), "Where captured images are kept."),
         key("hosts", Named(&NAME, &Obj(&HOST)), "The hosts that run the virtual machines, by name."),
+        key(
+            "budgets",
+            Named(&NAME, &Obj(&BUDGET)),
+            "Shares of a network or disk that captures and deploys keep to together.",
+        ),
         key("defaults", Obj(&DEFAULTS), "What applies to every machine that does not say otherwise."),
         key("machines", List(&Obj(&MACHINE), 0), "The machines, in the order they are preferably started."),
+        key("netboot", Obj(&NETBOOT), "The network boot service of `replant serve`."),
         key("waves", List(&Obj(&WAVE), 0), "Groups of machines; a wave begins when the wave before has ended."),
     ],
 };
@@ -58,7 +65,21 @@ static STORE: Object = Object {
     ],
 };
 
-static SECRET: Object = Object {
+static BUDGET: Object = Object {
+    name: "budget",
+    what: "a budget",
+    doc: "How fast all captures and deploys together may go that name it. `replant limit set NAME` changes it meanwhile.",
+    keys: &[
+        required("rate", Amount(A::Rate(65_536)), "At most this fast."),
+        key("hours", Text(&HOURS), "When that holds; left out, always. Across midnight: `22:00-06:00`."),
+        key("otherwise", Amount(A::Rate(65_536)), "How fast outside of these hours; left out, without limit."),
+        key("timezone", Text(&NONEMPTY), "Whose hours, such as `Europe/Berlin`; left out, this machine's."),
+    ],
+};
+
+const BUDGET_NAME: super::shape::Shape = Text(&NAME);
+
+pub(super) static SECRET: Object = Object {
     name: "secret",
     what: "a secret",
     doc: "A secret by reference; its value is never part of a plan.",
@@ -122,6 +143,7 @@ static MACHINE: Object = Object {
         key("post_deploy", Obj(&POST_DEPLOY), "What happens at the end."),
         key("on_failure", ON_FAILURE, ON_FAILURE_DOC),
         key("after", List(&Text(&NAME), 0), "Machines that must be done before this one begins."),
+        key("power", POWER, "How its power is switched, for machines that boot into the agent. Default: `manual`."),
         key("placement", Obj(&PLACEMENT), "Which machines it shares a host with, for `replant assess --place`."),
     ],
 };
@@ -143,8 +165,21 @@ static DISK: Object = Object {
     ],
 };
 
-const FORMAT: super::shape::Shape =
-    Choice(&[word("raw", "bytes as they are; also block devices"), word("qcow2", "QEMU copy-on-write")]);
+const FORMAT: super::shape::Shape = Choice(&[
+    word("raw", "bytes as they are; also block devices"),
+    word("qcow2", "QEMU copy-on-write; compressed and layered ones, too"),
+    word("vmdk", "VMware: sparse, flat, split or stream-optimised"),
+    word("ova", "a disk of an appliance: `path: box.ova`, or `path: box.ova/disk2.vmdk` if it has several"),
+    word("vhd", "Microsoft and Xen, fixed or dynamic"),
+    word("vhdx", "Microsoft, fixed or dynamic"),
+]);
+const TARGET_FORMAT: super::shape::Shape = Choice(&[
+    word("raw", "bytes as they are"),
+    word("qcow2", "QEMU copy-on-write"),
+    word("vmdk", "VMware"),
+    word("vhd", "Microsoft and Xen"),
+    word("vhdx", "Microsoft"),
+]);
 const FIRMWARE: super::shape::Shape = Choice(&[word("bios", "legacy BIOS"), word("uefi", "UEFI")]);
 
 static INVENTORY: Object = Object {
@@ -201,6 +236,7 @@ const CPUS_DOC: &str = "Its virtual processors; left out, the source's.";
 const FIRMWARE_DOC: &str = "Its firmware; left out, the source's, or what the boot disk shows.";
 const DISKS_DOC: &str = "How its disk files are made.";
 const NETWORK_DOC: &str = "The network its adapters are connected to at the end; the provider gives it meaning.";
+const BUDGET_DOC: &str = "The budget that its deploys share with others, by name.";
 const SETTINGS_DOC: &str = "Settings for the provider's templates.";
 
 static TARGET: Object = Object {
@@ -215,6 +251,7 @@ static TARGET: Object = Object {
         key("firmware", FIRMWARE, FIRMWARE_DOC),
         key("disks", Obj(&TARGET_DISKS), DISKS_DOC),
         key("network", Text(&NONEMPTY), NETWORK_DOC),
+        key("budget", BUDGET_NAME, BUDGET_DOC),
         key("settings", Settings, SETTINGS_DOC),
     ],
 };
@@ -230,6 +267,7 @@ static TARGET_DEFAULTS: Object = Object {
         key("firmware", FIRMWARE, FIRMWARE_DOC),
         key("disks", Obj(&TARGET_DISKS), DISKS_DOC),
         key("network", Text(&NONEMPTY), NETWORK_DOC),
+        key("budget", BUDGET_NAME, BUDGET_DOC),
         key("settings", Settings, SETTINGS_DOC),
     ],
 };
@@ -239,7 +277,7 @@ static TARGET_DISKS: Object = Object {
     what: "`disks` of a target",
     doc: "How the virtual machine's disk files are made.",
     keys: &[
-        key("format", FORMAT, "Their format. Default: `qcow2`."),
+        key("format", TARGET_FORMAT, "Their format, one that the host's provider takes. Default: `qcow2`."),
         key(
             "allocation",
             Choice(&[
@@ -262,6 +300,23 @@ static CAPTURE: Object = Object {
             "Whether chunks are compressed.",
         ),
         key("limit", Amount(A::Rate(65_536)), "At most this fast, per disk."),
+        key("budget", BUDGET_NAME, "The budget that they share with others, by name."),
+        key(
+            "read",
+            Choice(&[
+                word("used", "only blocks that file systems use, and whatever is not recognised (the default)"),
+                word("whole", "everything, deleted data included"),
+            ]),
+            "What is read of a disk.",
+        ),
+        key(
+            "on_read_error",
+            Choice(&[
+                word("fail", "the capture fails and names them (the default)"),
+                word("zero-and-report", "they become zeros, and the image and a warning name them"),
+            ]),
+            "What happens to bytes that the disk does not give.",
+        ),
     ],
 };
 
@@ -285,6 +340,32 @@ static GUEST: Object = Object {
         ),
         key("serial_console", Flag, "Whether the kernel's console is put on the serial port. Default: `false`."),
         key("skip", List(&Text(&NONEMPTY), 0), "Edits that are left out, by id."),
+        key(
+            "addresses",
+            List(&Obj(&READDRESS), 0),
+            "Addresses that become others on the target's network, wherever the guest's network configuration names them.",
+        ),
+        key("keys", List(&Obj(&LUKS_KEY), 0), "Keys of encrypted volumes, by reference."),
+    ],
+};
+
+static READDRESS: Object = Object {
+    name: "readdress",
+    what: "an address that changes",
+    doc: "An address of the source's network, and what takes its place.",
+    keys: &[
+        required("from", Text(&NONEMPTY), "The old address, such as `10.0.0.5/24` or `10.0.0.1`."),
+        required("to", Text(&NONEMPTY), "The new one; with a prefix if the network's size changes."),
+    ],
+};
+
+static LUKS_KEY: Object = Object {
+    name: "luks-key",
+    what: "a key of an encrypted volume",
+    doc: "The key of a LUKS container.",
+    keys: &[
+        required("luks", Text(&NONEMPTY), "The container's UUID; `any` for every container."),
+        required("key", OneOf(&SECRET), "The passphrase or key file."),
     ],
 };
 
@@ -303,6 +384,11 @@ static POST_DEPLOY: Object = Object {
             "What the virtual machine does when the migration has ended.",
         ),
         key("wait_for", Text(&NONEMPTY), "Wait until the console shows this text."),
+        key(
+            "probes",
+            List(&Text(&NONEMPTY), 0),
+            "Signs of life that the machine must give: `ping:HOST`, `tcp:HOST:PORT`, `http://HOST[:PORT]/PATH`.",
+        ),
         key("timeout", Amount(A::Duration(SECOND, 30 * DAY)), "How long to wait for it. Default: `5m`."),
     ],
 };

@@ -46,6 +46,24 @@ pub(super) static NAME: TextRule = TextRule {
     accepts: is_name,
 };
 
+/// Hours of a day, from and to.
+pub(super) static HOURS: TextRule = TextRule {
+    what: "hours",
+    what_many: "hours",
+    form: "from and to, such as `08:00-18:00`; `22:00-06:00` goes across midnight",
+    pattern: r"^([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]$",
+    accepts: |text| {
+        let time = |text: &str| match text.as_bytes() {
+            [a, b, b':', c, d] => {
+                let digits = [a, b, c, d].into_iter().all(u8::is_ascii_digit);
+                digits && text[..2] < *"24" && text[3..] < *"60"
+            }
+            _ => false,
+        };
+        text.split_once('-').is_some_and(|(from, to)| time(from) && time(to))
+    },
+};
+
 /// A name of a machine, or a glob over names.
 pub(super) static GLOB: TextRule = TextRule {
     what: "a machine's name or a glob over names",
@@ -79,6 +97,75 @@ pub(super) static MAC: TextRule = TextRule {
     form: "six pairs of hexadecimal digits with `:` or `-` between them, not a multicast address",
     pattern: r"^[0-9A-Fa-f][02468ACEace]([:-][0-9A-Fa-f]{2}){5}$",
     accepts: is_mac,
+};
+
+/// A network interface of Linux.
+pub(super) static INTERFACE: TextRule = TextRule {
+    what: "the name of a network interface",
+    what_many: "names of network interfaces",
+    form: "letters, digits, `.`, `_` and `-`; 15 characters at most",
+    pattern: r"^[A-Za-z0-9._-]{1,15}$",
+    accepts: |text| {
+        (1..=15).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+    },
+};
+
+/// First and last address.
+pub(super) static RANGE: TextRule = TextRule {
+    what: "a range of addresses such as `10.0.0.100-10.0.0.200`",
+    what_many: "ranges of addresses",
+    form: "write the first and the last IPv4 address with `-` between them",
+    pattern: r"^[0-9]{1,3}(\.[0-9]{1,3}){3}-[0-9]{1,3}(\.[0-9]{1,3}){3}$",
+    accepts: |text| {
+        let quad = |text: &str| {
+            text.split('.').count() == 4
+                && text.split('.').all(|part| (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit()))
+        };
+        text.split_once('-').is_some_and(|(first, last)| quad(first) && quad(last))
+    },
+};
+
+/// The address of a Redfish service or of one of its systems.
+pub(super) static HTTPS: TextRule = TextRule {
+    what: "the address of a Redfish service",
+    what_many: "addresses",
+    form: "write https://HOST, or a system of it as https://HOST/redfish/v1/Systems/1",
+    pattern: r"^https://[A-Za-z0-9._:\[\]-]+(/[A-Za-z0-9._~:/-]*)?$",
+    accepts: |text| {
+        let plain = |text: &str, more: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c));
+        let Some(rest) = text.strip_prefix("https://") else { return false };
+        let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        !host.is_empty() && plain(host, "._:[]-") && plain(path, "._~:/-")
+    },
+};
+
+/// A host, with a port if need be.
+pub(super) static HOST_PORT: TextRule = TextRule {
+    what: "a host, such as `10.0.0.5` or `bmc7.example:623`",
+    what_many: "hosts",
+    form: "letters, digits, `.`, `_` and `-`, and a port after `:` if it is not the usual one",
+    pattern: r"^[A-Za-z0-9][A-Za-z0-9._-]{0,252}(:[0-9]{1,5})?$",
+    accepts: |text| {
+        let (host, port) = text.split_once(':').map_or((text, "1"), |(host, port)| (host, port));
+        (1..=253).contains(&host.len())
+            && host.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+            && (1..=5).contains(&port.len())
+            && port.bytes().all(|b| b.is_ascii_digit())
+    },
+};
+
+/// A certificate's fingerprint.
+pub(super) static FINGERPRINT: TextRule = TextRule {
+    what: "a certificate's fingerprint",
+    what_many: "fingerprints",
+    form: "write `sha256:` and 64 lower-case hexadecimal digits",
+    pattern: r"^sha256:[0-9a-f]{64}$",
+    accepts: |text| {
+        text.strip_prefix("sha256:")
+            .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+    },
 };
 
 /// The name of an environment variable.
@@ -120,8 +207,22 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn rules() -> [&'static TextRule; 8] {
-        [&FREE, &NONEMPTY, &PATH, &NAME, &GLOB, &FILE_NAME, &MAC, &VARIABLE]
+    fn rules() -> [&'static TextRule; 13] {
+        [
+            &FREE,
+            &NONEMPTY,
+            &PATH,
+            &NAME,
+            &GLOB,
+            &FILE_NAME,
+            &MAC,
+            &VARIABLE,
+            &INTERFACE,
+            &RANGE,
+            &HTTPS,
+            &HOST_PORT,
+            &FINGERPRINT,
+        ]
     }
 
     fn agree(text: &str) {

@@ -7,15 +7,18 @@ use std::time::Duration;
 use camino::Utf8Path;
 
 use super::access::{At, Layers};
-use super::capacity;
-use super::store::absolute;
+use super::store::{absolute, secret};
 use super::unique::check_macs;
+use super::{boot, budgets, capacity};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, Spanned, closest};
+use crate::guest::linux::network::AddressMap;
 use crate::plan::document::shortened;
 use crate::plan::model::{
-    Allocation, Capture, Compression, Convert, DiskFormat, DiskIndex, EndState, Guest, Host, HostName, Inventory,
-    Machine, MachineName, Nic, OnFailure, PostDeploy, Role, Source, SourceDisk, Target, Workload,
+    Allocation, Budget, Capture, CaptureRead, Compression, Convert, DiskFormat, DiskIndex, EndState, Guest, Host,
+    HostName, Inventory, Machine, MachineName, Nic, OnFailure, OnReadError, PostDeploy, Role, SecretRef, Source,
+    SourceDisk, Target, Workload,
 };
+use crate::vm::Probe;
 
 const DEFAULT_NETWORK: &str = "user";
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
@@ -53,6 +56,7 @@ impl<'a> Defaults<'a> {
 struct Context<'a> {
     folder: &'a Utf8Path,
     hosts: &'a BTreeMap<HostName, Host>,
+    budgets: &'a BTreeMap<String, Budget>,
     defaults: Defaults<'a>,
     /// Every machine name that is written anywhere, with its place.
     names: HashMap<&'a str, Span>,
@@ -64,7 +68,7 @@ struct Context<'a> {
 pub(super) fn lower(
     roots: &[At<'_>],
     folder: &Utf8Path,
-    hosts: &BTreeMap<HostName, Host>,
+    (hosts, budgets): (&BTreeMap<HostName, Host>, &BTreeMap<String, Budget>),
     complete: bool,
     found: &mut Diagnostics,
 ) -> (Vec<Machine>, usize) {
@@ -95,7 +99,7 @@ pub(super) fn lower(
         }
     }
     check_macs(&written, found);
-    let context = Context { folder, hosts, defaults: Defaults::new(roots), names, complete };
+    let context = Context { folder, hosts, budgets, defaults: Defaults::new(roots), names, complete };
     let machines = written.iter().filter_map(|at| machine(*at, &context, found)).collect();
     (machines, written.len())
 }
@@ -121,12 +125,22 @@ fn machine(at: At<'_>, context: &Context<'_>, found: &mut Diagnostics) -> Option
         capture: Capture {
             compression: capture.get("compression").and_then(At::choice).unwrap_or(Compression::Zstd),
             limit: capture.get("limit").and_then(At::rate),
+            budget: budgets::named(capture.get("budget"), context.budgets, context.complete, found),
+            read: capture.get("read").and_then(At::choice).unwrap_or(CaptureRead::Used),
+            on_read_error: capture.get("on_read_error").and_then(At::choice).unwrap_or(OnReadError::Fail),
         },
         guest: Guest {
             convert: guest.get("convert").and_then(At::choice).unwrap_or(Convert::Auto),
             root: owned(guest.get("root")),
             serial_console: guest.get("serial_console").and_then(At::flag).unwrap_or(false),
             skip: guest.get("skip").into_iter().flat_map(At::items).filter_map(|edit| owned(Some(edit))).collect(),
+            addresses: addresses(guest.get("addresses"), found),
+            keys: guest
+                .get("keys")
+                .into_iter()
+                .flat_map(At::items)
+                .filter_map(|key| luks_key(key, context.folder))
+                .collect(),
         },
         post_deploy: post_deploy(at, defaults, found),
         on_failure: Layers::new(Some(at), &defaults.all)
@@ -135,8 +149,50 @@ fn machine(at: At<'_>, context: &Context<'_>, found: &mut Diagnostics) -> Option
             .unwrap_or(OnFailure::Keep),
         after,
         placement: capacity::placement(at.get("placement")),
+        power: boot::power(at.get("power"), context.folder),
         name,
     })
+}
+
+/// Signs of life; what is no such probe is reported.
+fn probes(written: Option<At<'_>>, found: &mut Diagnostics) -> Vec<String> {
+    let mut probes = Vec::new();
+    for at in written.into_iter().flat_map(At::items) {
+        let Some(text) = at.text() else { continue };
+        match text.parse::<Probe>() {
+            Ok(probe) => probes.push(probe.to_string()),
+            Err(error) => found.push(
+                Diagnostic::error("plan.value", "a sign of life cannot be asked for")
+                    .at(at.span(), error.to_string())
+                    .help("write for example `tcp:10.0.0.5:22`"),
+            ),
+        }
+    }
+    probes
+}
+
+/// Pairs of addresses; what is no such pair is reported.
+fn addresses(written: Option<At<'_>>, found: &mut Diagnostics) -> Vec<(String, String)> {
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    for at in written.into_iter().flat_map(At::items) {
+        let (Some(from), Some(to)) = (owned(at.get("from")), owned(at.get("to"))) else { continue };
+        let known = pairs.iter().map(|(from, to)| format!("{from} {to}"));
+        let all: Vec<String> = known.chain([format!("{from} {to}")]).collect();
+        if let Err(error) = AddressMap::parse(all.iter().map(String::as_str)) {
+            found.push(
+                Diagnostic::error("plan.value", "an address of `guest.addresses` cannot be used")
+                    .at(at.span(), error.to_string())
+                    .help("write `{ from: 10.0.0.5/24, to: 10.1.0.5/24 }`, each old address once"),
+            );
+            continue;
+        }
+        pairs.push((from, to));
+    }
+    pairs
+}
+
+fn luks_key(at: At<'_>, folder: &Utf8Path) -> Option<(String, SecretRef)> {
+    Some((owned(at.get("luks"))?.to_ascii_lowercase(), secret(at.get("key")?, folder)?))
 }
 
 fn owned(at: Option<At<'_>>) -> Option<String> {
@@ -198,6 +254,7 @@ fn target(machine: At<'_>, context: &Context<'_>, found: &mut Diagnostics) -> Op
         firmware: layers.get("firmware").and_then(At::choice),
         disk_format: disks.get("format").and_then(At::choice).unwrap_or(DiskFormat::Qcow2),
         allocation: disks.get("allocation").and_then(At::choice).unwrap_or(Allocation::Dynamic),
+        budget: budgets::named(layers.get("budget"), context.budgets, context.complete, found),
         network: layers
             .get("network")
             .and_then(|at| at.spanned(|network| owned(Some(network))))
@@ -264,6 +321,7 @@ fn post_deploy(machine: At<'_>, defaults: &Defaults<'_>, found: &mut Diagnostics
     PostDeploy {
         action,
         wait_for: owned(wait_for),
+        probes: probes(layers.get("probes"), found),
         timeout: layers.get("timeout").and_then(At::duration).unwrap_or(DEFAULT_TIMEOUT),
     }
 }

@@ -2,6 +2,8 @@
 //! that one value alone cannot show.
 
 mod access;
+mod boot;
+mod budgets;
 mod capacity;
 mod hosts;
 mod machines;
@@ -39,7 +41,8 @@ pub(super) fn lower(files: &[File], root: Utf8PathBuf, complete: bool, found: &m
     }
     let store = store::lower(&roots, &root, name.map_or_else(|| start.clone(), |name| name.span()), found);
     let hosts = hosts::lower(&roots, found);
-    let (machines, written) = machines::lower(&roots, &root, &hosts, complete, found);
+    let budgets = budgets::lower(&roots, found);
+    let (machines, written) = machines::lower(&roots, &root, (&hosts, &budgets), complete, found);
     if written == 0 && complete && roots.iter().all(|root| root.is_map()) {
         let place = roots.iter().find_map(|root| root.get("machines")).map_or(start, |list| list.headline());
         found.push(
@@ -48,6 +51,7 @@ pub(super) fn lower(files: &[File], root: Utf8PathBuf, complete: bool, found: &m
                 .help("list them under `machines`, or `include` the files that do"),
         );
     }
+    let netboot = boot::netboot(&roots, found);
     let waves = waves::lower(&roots, &machines, complete, found);
     unique::check(&machines, &root, found);
     order::check(&machines, &waves, found);
@@ -59,5 +63,6 @@ pub(super) fn lower(files: &[File], root: Utf8PathBuf, complete: bool, found: &m
         hosts,
         machines,
         waves,
+        netboot,
     })
 }

@@ -43,7 +43,7 @@ pub(super) fn lower(roots: &[At<'_>], folder: &Utf8Path, otherwise: Span, found:
 }
 
 /// A secret by reference; never its value.
-fn secret(at: At<'_>, folder: &Utf8Path) -> Option<SecretRef> {
+pub(super) fn secret(at: At<'_>, folder: &Utf8Path) -> Option<SecretRef> {
     let (kind, _, value) = at.entries().next()?;
     let text = value.text()?;
     match kind {

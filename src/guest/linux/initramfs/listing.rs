@@ -15,6 +15,8 @@ pub struct Listing {
     pub contents: BTreeMap<String, Vec<u8>>,
     /// Number of archives.
     pub archives: usize,
+    /// Whether the last archive is compressed by LZ4, whose end the kernel sees by zeros only.
+    pub ends_in_lz4: bool,
 }
 
 /// Why an initramfs cannot be read.
@@ -62,6 +64,7 @@ pub fn read_listing(bytes: &[u8], keep: &dyn Fn(&str) -> bool) -> Result<Listing
         let at = bytes.len() - rest.len();
         let damaged = |error| ListingError::Damaged { at, error };
         listing.archives += 1;
+        listing.ends_in_lz4 = false;
         match rest {
             [b'0', b'7', b'0', b'7', b'0', b'1' | b'2', ..] => {
                 listing.archive(&mut rest, keep).map_err(damaged)?;
@@ -80,8 +83,11 @@ pub fn read_listing(bytes: &[u8], keep: &dyn Fn(&str) -> bool) -> Result<Listing
                 rest = &rest[end..];
             }
             [0x02, 0x21, 0x4c, 0x18, ..] => {
-                listing.by_tool(rest, at, ("lz4", "lz4"), keep)?;
-                rest = &[];
+                let end = lz4_end(rest);
+                listing.by_tool(&rest[..end], at, ("lz4", "lz4"), keep)?;
+                rest = &rest[end..];
+                listing.ends_in_lz4 = true;
+                continue;
             }
             _ => return Err(ListingError::Unknown { at }),
         }
@@ -136,6 +142,23 @@ impl Listing {
     }
 }
 
+/// Where the legacy LZ4 stream of kernels ends: blocks of at most 8 MiB, each after its length; a length of zero or one
+/// that cannot be is not of the stream any more.
+fn lz4_end(bytes: &[u8]) -> usize {
+    const MAGIC: u32 = 0x184c_2102;
+    const LONGEST: u32 = (8 << 20) + (8 << 20) / 255 + 16;
+    let mut at = 4;
+    while let Some(length) = bytes.get(at..at + 4).and_then(|field| field.try_into().ok()).map(u32::from_le_bytes) {
+        match length {
+            MAGIC => at += 4,
+            0 => break,
+            length if length > LONGEST || bytes.len() - at - 4 < length as usize => break,
+            length => at += 4 + length as usize,
+        }
+    }
+    at.min(bytes.len())
+}
+
 /// Where an XZ stream ends: before zeros and another archive, or at the end of all.
 fn xz_end(bytes: &[u8]) -> usize {
     let followed = |end: &usize| {
@@ -170,13 +193,11 @@ mod tests {
         bytes
     }
 
-    fn by_program(program: &str, bytes: &[u8]) -> Vec<u8> {
-        let mut child = Command::new(program)
-            .arg("-c")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|error| panic!("this test needs `{program}` (Debian package xz-utils): {error}"));
+    fn by_program(program: &str, words: &[&str], bytes: &[u8]) -> Vec<u8> {
+        let mut child =
+            Command::new(program).args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap_or_else(
+                |error| panic!("this test needs `{program}` (Debian packages xz-utils and lz4): {error}"),
+            );
         child.stdin.take().unwrap().write_all(bytes).unwrap();
         child.wait_with_output().unwrap().stdout
     }
@@ -189,7 +210,8 @@ mod tests {
         for packed in [
             padded(gzip(&main), 3),
             padded(zstd::encode_all(&main[..], 3).unwrap(), 2),
-            padded(by_program("xz", &main), 4),
+            padded(by_program("xz", &["-c"], &main), 4),
+            padded(by_program("lz4", &["-l", "-c"], &main), 8),
             main.clone(),
         ] {
             for late in [late.clone(), gzip(&late)] {

@@ -7,17 +7,18 @@ use super::index::write_index;
 use super::listing::Listing;
 use super::modules::{ModuleTree, module_name};
 
-/// The list of modules that initramfs-tools loads before it looks for the root.
-pub const LOADED_EARLY: &str = "conf/modules";
-
-/// Builds the archive. `files` are the missing modules by path below `/lib/modules/RELEASE`; `load` are the names to load
-/// early. Archives unpack over each other, so an index that the initramfs has must be replaced by one with both.
+/// Builds the archive. `files` are the missing modules by path below `/lib/modules/RELEASE`; `extra` are other files, by
+/// path, that take the place of what the initramfs has. Archives unpack over each other, so an index that the initramfs
+/// has must be replaced by one with both.
 pub fn overlay(
     listing: &Listing,
     tree: &ModuleTree,
     files: &BTreeMap<String, Vec<u8>>,
-    load: &[&str],
+    extra: BTreeMap<String, Vec<u8>>,
 ) -> std::io::Result<Vec<u8>> {
+    if files.is_empty() {
+        return archive(listing, &extra);
+    }
     let folder = modules_folder(listing, &tree.release);
     let held = held_modules(listing, &folder);
     let all: BTreeSet<String> = held.iter().cloned().chain(files.keys().map(|path| module_name(path))).collect();
@@ -46,15 +47,7 @@ pub fn overlay(
     let text: String = aliases.iter().map(|(alias, module)| format!("alias {alias} {module}\n")).collect();
     out.insert(format!("{folder}/modules.alias"), text.into_bytes());
     out.insert(format!("{folder}/modules.alias.bin"), write_index(aliases.iter().copied()));
-    let mut early = listing.contents.get(LOADED_EARLY).cloned().unwrap_or_default();
-    if !early.is_empty() && !early.ends_with(b"\n") {
-        early.push(b'\n');
-    }
-    let names = String::from_utf8_lossy(&early).into_owned();
-    for name in load.iter().filter(|name| !names.lines().any(|line| module_name(line) == module_name(name))) {
-        early.extend(format!("{name}\n").into_bytes());
-    }
-    out.insert(LOADED_EARLY.to_owned(), early);
+    out.extend(extra);
     archive(listing, &out)
 }
 

@@ -1,0 +1,5 @@
+//! Network boot for real: a private network, dnsmasq, and QEMU machines that know nothing but their firmware.
+
+mod boot;
+mod lab;
+mod refusals;
