@@ -102,7 +102,7 @@ fn exports_of_prometheus_and_vsphere() {
     let refused = site.replant(&["inventory", "performance", "cpu.json"]).expect(3).stderr;
     assert!(refused.contains("--metric"), "{refused}");
     site.replant(&["inventory", "performance", "cpu.json", "--metric", "cpu_percent"]).expect(0);
-    assert_eq!(utilisation(&site, "web01")["cpu"], 32, "the mean of 25 to 39");
+    assert_eq!(utilisation(&site, "web01")["cpu"], 32.0, "the mean of 25 to 39");
     let mut stat = "\"Entity\",\"MetricId\",\"Timestamp\",\"Value\",\"Instance\"\n".to_owned();
     for minute in 0..30 {
         stat += &format!("\"web02\",\"cpu.usage.average\",\"2026-11-22T20:{minute:02}:00Z\",\"9.5\",\"\"\n");
