@@ -3,6 +3,7 @@
 mod csv;
 mod json;
 mod text;
+mod write;
 
 use camino::Utf8PathBuf;
 
@@ -28,8 +29,11 @@ pub struct AssessArgs {
     #[arg(long)]
     place: bool,
     /// With --place: how much of each host is kept free beyond its reserves
-    #[arg(long, value_name = "PERCENT", default_value = "0%", requires = "place", value_parser = percent)]
+    #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = percent)]
     headroom: Percent,
+    /// Write the proposed hosts, and sizes that the plan leaves open, into the plan's files; all else stays as written
+    #[arg(long, conflicts_with = "explain")]
+    write: bool,
     /// Print a table for spreadsheets instead of text
     #[arg(long, value_name = "TABLE", num_args = 0..=1, require_equals = true, default_missing_value = "machines")]
     #[arg(conflicts_with = "explain")]
@@ -73,7 +77,7 @@ pub fn run(args: &AssessArgs, global: &Global) -> Result<Exit, Failure> {
     };
     let catalog = Catalog::open(&plan.root)?;
     let fleet = assess_plan(&plan, |name| constants(&catalog, name));
-    let proposal = args.place.then(|| propose(&plan, &fleet, args.headroom));
+    let proposal = (args.place || args.write).then(|| propose(&plan, &fleet, args.headroom));
     let mut findings = warnings;
     findings.extend(fleet.all_findings());
     let findings = findings.finish();
@@ -87,7 +91,10 @@ pub fn run(args: &AssessArgs, global: &Global) -> Result<Exit, Failure> {
     if !global.json {
         say(&findings);
     }
-    let homeless = proposal.is_some_and(|proposal| !proposal.placement.no_place.is_empty());
+    if args.write {
+        write::run(&plan, &fleet, proposal.as_ref(), &findings)?;
+    }
+    let homeless = proposal.as_ref().is_some_and(|proposal| !proposal.placement.no_place.is_empty());
     Ok(if findings.has_errors() || homeless { Exit::Refused } else { Exit::Done })
 }
 

@@ -13,6 +13,7 @@ mod guest;
 mod image;
 mod init;
 mod inspect;
+mod inventory;
 mod limit;
 mod netboot;
 mod patch;
@@ -67,6 +68,8 @@ enum Verb {
     Init(init::InitArgs),
     /// Read a plan and report every mistake; touches nothing outside
     Validate(validate::ValidateArgs),
+    /// Know the machines: facts from files of other tools, what changed, what was measured
+    Inventory(inventory::InventoryArgs),
     /// Size every machine, see whether the hosts have room, and propose where each should go
     Assess(assess::AssessArgs),
     /// Print the schema of plan files or of inventory documents
@@ -116,6 +119,7 @@ pub fn main() -> ExitCode {
     let outcome = match &cli.verb {
         Verb::Init(args) => init::run(args, global),
         Verb::Validate(args) => validate::run(args, global),
+        Verb::Inventory(args) => inventory::run(args, global),
         Verb::Assess(args) => assess::run(args, global),
         Verb::Schema(args) => schema::run(args, global),
         Verb::Plan(args) => plan::run(args, global),

@@ -10,6 +10,7 @@
 mod boot;
 mod capacity;
 mod document;
+mod edit;
 mod files;
 mod grammar;
 mod lower;
@@ -17,6 +18,7 @@ mod model;
 
 pub use boot::*;
 pub use capacity::*;
+pub use edit::{EditedFile, TargetEdit, edit_targets};
 pub use files::{document_as_json, load};
 pub use grammar::json_schema;
 pub use model::*;

@@ -3,3 +3,4 @@
 mod instances;
 mod placement;
 mod verb;
+mod write;
