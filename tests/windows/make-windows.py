@@ -164,8 +164,9 @@ def main():
     mounted = work + '/mounted'
     os.mkdir(mounted)
     run = lambda *command, **options: subprocess.run(command, check=True, stdout=subprocess.DEVNULL, **options)
-    parts = {'bios': (2048, 65536, 67584, 120000), 'uefi': (2048, 65536, 100352, 120000), 'volume': (0, 0, 0, 120000)}[layout]
-    boot_start, boot_size, start, size = parts
+    # Other converters want more room on the volume than ours does.
+    size = 400000 if variant == 'large' else 120000
+    boot_start, boot_size, start = {'bios': (2048, 65536, 67584), 'uefi': (2048, 65536, 100352), 'volume': (0, 0, 0)}[layout]
     run('truncate', '-s', str((start + size + 4096) * 512), out)
     if layout == 'bios':
         run('sfdisk', '-q', out, input=f'label: dos\nlabel-id: 0x31323334\nstart={boot_start},size={boot_size},type=7,bootable\nstart={start},size={size},type=7\n'.encode())

@@ -12,7 +12,7 @@ use crate::common::{TestSite, require_tool};
 use super::fixture::{Dump, collection, convert_volume, dump, make_windows, packages};
 
 /// Where the Windows volume begins on the disks of `make-windows.py`, and its bytes.
-const VOLUME: (u64, u64) = (67584 * 512, 120_000 * 512);
+const VOLUME: (u64, u64) = (67584 * 512, 400_000 * 512);
 
 fn volume_of(disk: &Path, to: &Path) {
     let bytes = fs::read(disk).unwrap();
@@ -44,7 +44,7 @@ fn compare(generation: &str) {
     }
     require_tool("virt-v2v", "virt-v2v");
     let site = TestSite::new();
-    let disk = make_windows(&site, generation, "bios", "");
+    let disk = make_windows(&site, generation, "bios", "large");
     let (theirs, ours) = (site.join("theirs.img"), site.join("ours.img"));
     volume_of(&disk, &ours);
     let before = system(&site, &ours, "before");

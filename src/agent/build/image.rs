@@ -23,6 +23,11 @@ const RECIPE: u32 = 2;
 /// Compression of the initramfs: unpacking is quick at any level, packing is not.
 const ZSTD_LEVEL: i32 = 9;
 
+/// Where the C library of this machine, which the agent carries, looks for conversions of characters.
+const CONVERSIONS_FOLDER: &str = "/usr/lib/x86_64-linux-gnu/gconv";
+/// Those that names in a registry need.
+const CONVERSIONS: [&str; 3] = ["gconv-modules", "ISO8859-1.so", "UTF-16.so"];
+
 /// The programs of busybox that the agent calls.
 const APPLETS: &[&str] = &[
     "sh", "mount", "umount", "cat", "echo", "ls", "ip", "udhcpc", "insmod", "sleep", "sync", "poweroff", "reboot",
@@ -283,6 +288,13 @@ fn program(path: &Path) -> Result<(Vec<u8>, Libraries), BuildError> {
             if found.starts_with('/') && !libraries.contains_key(found) {
                 libraries.insert(found.to_owned(), read(Path::new(found))?);
             }
+        }
+    }
+    // hivexsh converts names of the registry through these, which nothing names that could be listed.
+    for name in CONVERSIONS {
+        let path = format!("{CONVERSIONS_FOLDER}/{name}");
+        if let Ok(bytes) = fs::read(&path) {
+            libraries.insert(path, bytes);
         }
     }
     Ok((elf.stripped(), libraries))
