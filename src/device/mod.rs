@@ -6,5 +6,5 @@
 mod disk;
 mod identity;
 
-pub use disk::{open_direct, open_exclusive, open_read_only, size};
+pub use disk::{open_exclusive, open_read_only, size};
 pub use identity::{identity, identity_line};
