@@ -24,14 +24,6 @@ pub fn open_exclusive(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// The same disk for writing past the page cache; none where that is not possible.
-pub fn open_direct(file: &File) -> Option<File> {
-    use std::os::fd::AsRawFd;
-    let again = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let direct = rustix::fs::OFlags::DIRECT.bits().cast_signed();
-    OpenOptions::new().write(true).custom_flags(direct).open(again).ok()
-}
-
 /// Bytes of a disk file or block device.
 pub fn size(file: &File) -> io::Result<u64> {
     match file.metadata()?.file_type().is_block_device() {

@@ -13,7 +13,7 @@ use super::map::MapEntry;
 use super::name::DiskName;
 use super::source::{ReadPlan, Source};
 use super::store::Store;
-use super::stream::{Buffer, Buffers, Stream};
+use super::stream::{Buffers, Stream};
 use super::walk::{Piece, Walk};
 use crate::hardware::DiskFormat as ImageFormat;
 use crate::units::ByteCount;
@@ -62,7 +62,7 @@ pub fn digest_source(
         },
         || Ok(()),
         |(), piece| {
-            let Piece::Read { first, count, cached } = piece else { return Ok((piece, Vec::new(), Buffer::default())) };
+            let Piece::Read { first, count, cached } = piece else { return Ok((piece, Vec::new(), Vec::new())) };
             let offset = first * u64::from(chunk_size);
             let len = (size - offset).min(count * u64::from(chunk_size));
             control.pace(len);

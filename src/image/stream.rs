@@ -20,57 +20,22 @@ pub(super) struct Step {
 }
 
 /// A step's bytes; none for zeros.
-pub(super) type Decoded = (Step, Option<Buffer>);
-
-/// Memory that begins at a page, so that it can go to a disk without a copy in the page cache.
-#[derive(Default)]
-pub(super) struct Buffer {
-    bytes: Vec<u8>,
-    start: usize,
-    len: usize,
-}
-
-/// What direct writes ask of memory, offsets and lengths.
-const PAGE: usize = 4096;
-
-impl Buffer {
-    fn resize(&mut self, len: usize) {
-        if self.bytes.len() < len + PAGE {
-            self.bytes = vec![0; len + PAGE];
-            self.start = self.bytes.as_ptr().align_offset(PAGE).min(PAGE);
-        }
-        self.len = len;
-    }
-}
-
-impl std::ops::Deref for Buffer {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.bytes[self.start..self.start + self.len]
-    }
-}
-
-impl std::ops::DerefMut for Buffer {
-    fn deref_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.start..self.start + self.len]
-    }
-}
+pub(super) type Decoded = (Step, Option<Vec<u8>>);
 
 /// Buffers that were written and can be filled again: fresh memory costs more than decoding a good part of a chunk.
 #[derive(Default)]
-pub(super) struct Buffers(Mutex<Vec<Buffer>>);
+pub(super) struct Buffers(Mutex<Vec<Vec<u8>>>);
 
 impl Buffers {
     /// One of `len` bytes, with whatever is in it.
-    pub(super) fn take(&self, len: usize) -> Buffer {
+    pub(super) fn take(&self, len: usize) -> Vec<u8> {
         let mut buffer = self.0.lock().expect("no thread panics while it takes a buffer").pop().unwrap_or_default();
-        buffer.resize(len);
+        buffer.resize(len, 0);
         buffer
     }
 
     /// Gives one back.
-    pub(super) fn give(&self, buffer: Buffer) {
+    pub(super) fn give(&self, buffer: Vec<u8>) {
         self.0.lock().expect("no thread panics while it gives a buffer").push(buffer);
     }
 }

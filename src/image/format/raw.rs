@@ -20,12 +20,7 @@ pub struct RawDisk {
     block: bool,
     /// A file whose blocks are all reserved stays so.
     reserved: bool,
-    /// The same target, written past the page cache; none where the file system does not do that.
-    direct: Option<File>,
 }
-
-/// What direct writes ask of memory, offsets and lengths; every disk and file system is content with it.
-const DIRECT_UNIT: u64 = 4096;
 
 impl RawDisk {
     /// Opens a source for reading only.
@@ -37,8 +32,7 @@ impl RawDisk {
     /// Opens a target exclusively.
     pub fn open_target(path: &Path) -> Result<Self> {
         let file = device::open_exclusive(path).map_err(ImageError::file("opening", path))?;
-        let direct = device::open_direct(&file);
-        Ok(Self { direct, ..Self::new(file, path)? })
+        Self::new(file, path)
     }
 
     /// Shows only the first `size` bytes.
@@ -50,7 +44,7 @@ impl RawDisk {
         let size = device::size(&file).map_err(ImageError::file("measuring", path))?;
         let meta = file.metadata().map_err(ImageError::file("measuring", path))?;
         let reserved = size > 0 && meta.blocks() * 512 >= size;
-        Ok(Self { block: meta.file_type().is_block_device(), file, size, reserved, direct: None })
+        Ok(Self { block: meta.file_type().is_block_device(), file, size, reserved })
     }
 
     /// Gives pages of the cache back; only advice.
@@ -127,16 +121,6 @@ impl DiskWriter for RawDisk {
     }
 
     fn write_at(&self, buffer: &[u8], offset: u64) -> io::Result<()> {
-        let even = |number: u64| number % DIRECT_UNIT == 0;
-        let aligned = even(offset) && even(buffer.len() as u64) && even(buffer.as_ptr().addr() as u64);
-        // The copy into the page cache would cost as much as decoding, and push out what others need.
-        if let Some(direct) = self.direct.as_ref().filter(|_| aligned) {
-            match direct.write_all_at(buffer, offset) {
-                // A file system that takes the flag and then does not keep to it.
-                Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => {}
-                done => return done,
-            }
-        }
         self.file.write_all_at(buffer, offset)
     }
 
