@@ -65,6 +65,7 @@ pub fn run(args: &InspectArgs, global: &Global) -> Result<Exit, Failure> {
         cache: cache.join("packages"),
         refresh: false,
         program: std::env::current_exe()?,
+        extras: build::Extras::default(),
     })?;
     let interrupted = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT, signal_hook::consts::SIGHUP] {

@@ -145,7 +145,8 @@ fn a_cut_pack_and_a_torn_tail_are_repaired() {
     let report = repaired(&site);
     assert_eq!(report.losses.len(), 1, "{report:?}");
     assert!(report.repairs[0].cut > 0, "{report:?}");
-    assert!(report.losses[0].bytes().unwrap() <= 5 * (64 << 10), "{report:?}");
+    // How much of the disk lay there depends on how well it compressed, and which thread came last.
+    assert!(report.losses[0].bytes().unwrap() < size / 2, "{report:?}");
     assert_heals(&site, size);
 
     // Bytes behind the last chunk, as a dying writer leaves them.
@@ -154,7 +155,8 @@ fn a_cut_pack_and_a_torn_tail_are_repaired() {
     let file = OpenOptions::new().write(true).open(&packs[0]).unwrap();
     file.write_all_at(b"rpCH torn", file.metadata().unwrap().len()).unwrap();
     let report = repaired(&site);
-    assert_eq!((report.losses.len(), report.repairs[0].cut), (0, 9), "{report:?}");
+    let cut: u64 = report.repairs.iter().map(|repair| repair.cut).sum();
+    assert_eq!((report.losses.len(), cut), (0, 9), "{report:?}");
 }
 
 #[test]

