@@ -23,11 +23,6 @@ if command -v cargo-deny >/dev/null 2>&1; then
 else
     echo "    cargo-deny is not installed: the licence test of the suite checks the same list"
 fi
-if cargo clippy --version >/dev/null 2>&1; then
-    step cargo clippy --release --all-targets -- --deny warnings
-else
-    echo "    clippy is not installed: rustup component add clippy; its findings are not checked here"
-fi
 step env RUSTDOCFLAGS="--deny warnings" cargo doc --release --no-deps
 step cargo test --release
 say "All checks passed"

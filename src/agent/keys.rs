@@ -80,7 +80,7 @@ mod tests {
         let keyed = KeyedImage::new(&image, &keys, folder.path()).unwrap();
         let path = keyed.path().to_owned();
         let bytes = fs::read(&path).unwrap();
-        assert!(bytes.starts_with(b"12345\0\0\0070701") && bytes.windows(6).any(|part| part == b"secret"));
+        assert!(bytes.starts_with(b"12345\x00\x00\x00070701") && bytes.windows(6).any(|part| part == b"secret"));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         drop(keyed);
         assert!(!path.exists());
