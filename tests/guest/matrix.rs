@@ -321,7 +321,7 @@ fn debian_12_bios_raid_1_ext4_netplan() {
 
 #[test]
 fn debian_12_bios_extlinux_network_manager() {
-    prove(&Row {
+    only_when_long(&Row {
         name: "deb12-extlinux",
         tree: BOOKWORM,
         options: &["loader=extlinux", "net=networkmanager"],

@@ -78,7 +78,7 @@ fn a_bad_setup_is_refused_with_the_way_out() {
         (&["--interface", "br0", "--range", "10.78.0.1-10.78.0.9"], "not in the network of `br0`"),
         (&["--interface", "br0", "--range", "10.77.0.1-10.77.0.9"], "our own address"),
         (&["--interface", "br0", "--mode", "proxy", "--device", "a b=52:54:00:00:00:01"], "a name has letters"),
-        (&["--interface", "br0", "--mode", "proxy", "--device", "a=ff:ff:ff:ff:ff:ff"], "six pairs"),
+        (&["--interface", "br0", "--mode", "proxy", "--device", "a=ff:ff:ff:ff:ff:ff"], "is no MAC address"),
     ] {
         let error = refused(words);
         assert!(error.contains(said), "{words:?}: {error}");
