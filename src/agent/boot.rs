@@ -128,7 +128,8 @@ pub fn convert_guest(
     };
     let ca = Fingerprint::parse(&ca).ok_or_else(|| BootError::Answer(format!("`{ca}` is no fingerprint")))?;
     let order = BootOrder { controller: (HOST_SEEN_BY_GUEST.to_owned(), port), ca, token };
-    let command_line = format!("{} console=ttyS0 quiet panic=5 mitigations=off", order.command_line());
+    // An emulated machine on a busy host may get its timer interrupts too late for the kernel's check of them.
+    let command_line = format!("{} console=ttyS0 quiet panic=5 mitigations=off no_timer_check", order.command_line());
     let [kernel, image] = files;
     let image = step.initramfs.as_ref().map_or(image, |own| std::path::absolute(own).unwrap_or_else(|_| own.clone()));
     let [kernel, mut image] = [kernel, image].map(|path| path.to_string_lossy().into_owned());
