@@ -9,7 +9,9 @@ use crate::guest::{self, ConvertOptions, Edit, FsKind, Guest, SkipList, SystemDi
 use crate::sequence::{CommandError, Facts, Registry, StepCall, StepOutput};
 use crate::units::ByteCount;
 
-use super::capture::{self, Link};
+use super::capture::{self, Disks, Link};
+use super::deploy;
+use super::discover::SeenDisk;
 use super::report::Reporter;
 use super::windows::{WindowsGuest, target_nics};
 
@@ -26,15 +28,17 @@ pub(super) struct Workbench<'a> {
     pub(super) guest: RefCell<Option<Guest>>,
     /// The guest, if it is a Windows.
     windows: RefCell<Option<WindowsGuest>>,
-    /// The job, if it may capture.
-    pub(super) link: Option<&'a Link>,
+    /// The job.
+    pub(super) link: &'a Link,
+    /// The disks that may be captured or written.
+    disks: &'a Disks,
     off: Cell<bool>,
 }
 
 impl<'a> Workbench<'a> {
-    pub(super) fn new(folder: PathBuf, reporter: &'a Reporter, link: Option<&'a Link>) -> Self {
+    pub(super) fn new(folder: PathBuf, reporter: &'a Reporter, link: &'a Link, disks: &'a Disks) -> Self {
         let (guest, windows) = (RefCell::new(None), RefCell::new(None));
-        Self { folder, reporter, guest, windows, link, off: Cell::new(false) }
+        Self { folder, reporter, guest, windows, link, disks, off: Cell::new(false) }
     }
 
     /// Whether a step has asked for the machine to go off.
@@ -57,6 +61,7 @@ impl<'a> Workbench<'a> {
         });
         registry.register("disk.protect", |_: &StepCall<'_>| self.protect());
         registry.register("disk.capture", |call: &StepCall<'_>| self.capture(call));
+        registry.register("disk.deploy", |call: &StepCall<'_>| self.deploy(call));
         registry
     }
 
@@ -66,19 +71,31 @@ impl<'a> Workbench<'a> {
 
     /// From here on nobody can write any disk of this machine.
     fn protect(&self) -> Result<StepOutput, CommandError> {
-        let protected = capture::protect_all().map_err(failed)?;
+        let protected = capture::protect_all(self.disks).map_err(failed)?;
         self.note(format!("read-only from now on: {}", protected.join(", ")));
         Ok(StepOutput::default())
     }
 
     fn capture(&self, call: &StepCall<'_>) -> Result<StepOutput, CommandError> {
-        let link = self.link.ok_or_else(|| refused("this job came without the right to capture".to_owned()))?;
+        let (disk, found) = self.disk_of(call)?;
+        let done = capture::capture(self.link, disk, &found, &|text| self.note(text)).map_err(failed)?;
+        Ok(StepOutput { code: 0, facts: done.into_iter().collect() })
+    }
+
+    fn deploy(&self, call: &StepCall<'_>) -> Result<StepOutput, CommandError> {
+        let (disk, found) = self.disk_of(call)?;
+        let done = deploy::deploy(self.link, disk, &found, &|report| self.reporter.say(report)).map_err(failed)?;
+        Ok(StepOutput { code: 0, facts: done.into_iter().collect() })
+    }
+
+    /// The name of the disk that a step works on, and the disk.
+    fn disk_of<'c>(&self, call: &StepCall<'c>) -> Result<(&'c str, SeenDisk), CommandError> {
         let parameter = |name: &str| call.step.parameter(name).filter(|value| !value.is_empty());
         let size = parameter("size").map(ByteCount::parse).transpose().map_err(failed)?;
-        let disk = parameter("disk").ok_or_else(|| refused("`disk.capture` needs the parameter `disk`".to_owned()))?;
-        let wanted = capture::Wanted { disk, serial: parameter("serial"), size: size.map(|size| size.0) };
-        let done = capture::capture(link, &wanted, &|text| self.note(text)).map_err(failed)?;
-        Ok(StepOutput { code: 0, facts: done.into_iter().collect() })
+        let needs = || refused(format!("`{}` needs the parameter `disk`", call.step.command));
+        let disk = parameter("disk").ok_or_else(needs)?;
+        let wanted = capture::Wanted { serial: parameter("serial"), size: size.map(|size| size.0) };
+        Ok((disk, capture::choose(self.disks, &wanted).map_err(failed)?))
     }
 
     /// The whole of what was found goes out as one fact, in JSON.

@@ -84,6 +84,7 @@ pub fn inspect_disks(
         controller: None,
         state: options.state.clone(),
         keys: options.keys.clone(),
+        deploys: Vec::new(),
         timeout: options.timeout,
     };
     let result = convert_guest(&step, interrupted, told)?;

@@ -8,7 +8,7 @@ use hyper::Method;
 use crate::controller::Report;
 use crate::sequence::{self, Attempt, Ending, Facts, Observer, Sequence, Step};
 
-use super::capture::Link;
+use super::capture::{Disks, Link};
 use super::commands::{Workbench, with_causes};
 use super::discover::{DeviceFacts, discover};
 use super::enrol::{EnrolError, Enrolment, enrol};
@@ -48,8 +48,19 @@ pub enum Finished {
     Restart,
 }
 
-/// Works off the boot order. `folder` is where file systems are mounted; `say` gets lines for the console.
-pub fn run(order: &BootOrder, folder: PathBuf, say: &dyn Fn(&str)) -> Result<Finished, AgentError> {
+/// What the agent works with.
+pub struct Place<'a> {
+    /// Where file systems are mounted.
+    pub folder: PathBuf,
+    /// The disks that may be captured or written.
+    pub disks: Disks,
+    /// Gets lines for the console.
+    pub say: &'a dyn Fn(&str),
+}
+
+/// Works off the boot order.
+pub fn run(order: &BootOrder, place: &Place<'_>) -> Result<Finished, AgentError> {
+    let say = place.say;
     let facts = discover();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (host, port) = &order.controller;
@@ -57,12 +68,12 @@ pub fn run(order: &BootOrder, folder: PathBuf, say: &dyn Fn(&str)) -> Result<Fin
     let enrolment = runtime.block_on(enrol_patiently(order, &facts))?;
     say(&format!("enrolled as {}", enrolment.device));
     if enrolment.stays {
-        return stay(&enrolment, &runtime, &facts, &folder, say);
+        return stay(&enrolment, &runtime, &facts, place);
     }
     let path = format!("/v1/devices/{}/sequence", enrolment.device);
     let text = runtime.block_on(enrolment.client.request(Method::GET, &path, None))?;
     drop(runtime);
-    perform_and_report(&enrolment, None, &text, facts, &folder, say).map(|_| Finished::Off)
+    perform_and_report(&enrolment, None, &text, facts, place).map(|_| Finished::Off)
 }
 
 /// Waits for one job after another. Ends when a job says so, or when the certificate opens nothing any more.
@@ -70,9 +81,9 @@ fn stay(
     enrolment: &Enrolment,
     runtime: &tokio::runtime::Runtime,
     facts: &DeviceFacts,
-    folder: &std::path::Path,
-    say: &dyn Fn(&str),
+    place: &Place<'_>,
 ) -> Result<Finished, AgentError> {
+    let say = place.say;
     let path = format!("/v1/devices/{}/sequence", enrolment.device);
     let identity = ["smbios.product_uuid", "smbios.product_serial"].map(|name| facts.get(name).cloned());
     let [uuid, serial] = identity.map(|value| value.unwrap_or_else(|| "none".to_owned()));
@@ -95,7 +106,7 @@ fn stay(
             }
         };
         reachable = true;
-        let outcome = perform_and_report(enrolment, Some(job), &text, facts.clone(), folder, say);
+        let outcome = perform_and_report(enrolment, Some(job), &text, facts.clone(), place);
         match outcome {
             Ok(true) => return Ok(Finished::Off),
             Ok(false) => say("done; waiting for work"),
@@ -111,12 +122,13 @@ fn perform_and_report(
     job: Option<String>,
     text: &[u8],
     facts: DeviceFacts,
-    folder: &std::path::Path,
-    say: &dyn Fn(&str),
+    place: &Place<'_>,
 ) -> Result<bool, AgentError> {
     let reporter = Reporter::start(enrolment.client.clone(), &enrolment.device, job.clone())?;
-    let link = job.map(|job| Link { client: enrolment.client.clone(), device: enrolment.device.clone(), job });
-    let (outcome, found) = perform(&String::from_utf8_lossy(text), facts, folder, &reporter, link.as_ref(), say);
+    // The job of a device that was made for it alone has the device's name.
+    let (client, device) = (enrolment.client.clone(), enrolment.device.clone());
+    let link = Link { client, job: job.unwrap_or_else(|| device.clone()), device };
+    let (outcome, found) = perform(&String::from_utf8_lossy(text), facts, place, &reporter, &link);
     let message = outcome.as_ref().err().cloned().unwrap_or_default();
     reporter.say(Report::Result { ok: message.is_empty(), message: message.clone(), facts: found });
     reporter.finish()?;
@@ -140,18 +152,17 @@ async fn enrol_patiently(order: &BootOrder, facts: &DeviceFacts) -> Result<Enrol
 fn perform(
     text: &str,
     facts: DeviceFacts,
-    folder: &std::path::Path,
+    place: &Place<'_>,
     reporter: &Reporter,
-    link: Option<&Link>,
-    say: &dyn Fn(&str),
+    link: &Link,
 ) -> (Result<bool, String>, Facts) {
-    let mut known: Facts = facts;
+    let (mut known, say): (Facts, _) = (facts, place.say);
     let sequence = match sequence::parse(text) {
         Ok(sequence) => sequence,
         Err(error) => return (Err(format!("the sequence cannot be read: {}", with_causes(&error))), known),
     };
     say(&format!("sequence {}: {}", sequence.id, sequence.description));
-    let bench = Workbench::new(folder.to_owned(), reporter, link);
+    let bench = Workbench::new(place.folder.clone(), reporter, link, &place.disks);
     let registry = bench.registry();
     let mut told = Told { reporter, say, order: order_of(&sequence) };
     let outcome = match sequence::interpret(&sequence, &registry, &mut known, &mut told, None) {

@@ -9,7 +9,7 @@ use clap::{Subcommand, ValueEnum};
 
 use super::{Exit, Failure, Global};
 use crate::agent::build::{self, BuildOptions, BuildState, Flavour};
-use crate::agent::{self, BootOrder, Finished};
+use crate::agent::{self, BootOrder, Disks, Finished, Place, SeenDisk};
 
 /// The arguments of `replant agent`.
 #[derive(Debug, clap::Args)]
@@ -76,6 +76,19 @@ struct RunArgs {
     /// Where file systems are mounted
     #[arg(long, value_name = "DIR", default_value = "/mnt")]
     mounts: PathBuf,
+    /// Work on this file or device alone instead of the machine's disks, outside the agent's own system; may be given again
+    #[arg(long, value_name = "PATH[=SERIAL]", value_parser = parse_disk)]
+    disk: Vec<SeenDisk>,
+}
+
+fn parse_disk(text: &str) -> Result<SeenDisk, String> {
+    let (path, serial) = match text.split_once('=') {
+        Some((path, serial)) => (PathBuf::from(path), Some(serial.to_owned())),
+        None => (PathBuf::from(text), None),
+    };
+    let bytes = std::fs::File::open(&path).and_then(|file| crate::device::size(&file));
+    let bytes = bytes.map_err(|error| format!("{} cannot be opened: {error}", path.display()))?;
+    Ok(SeenDisk { path, bytes, serial })
 }
 
 /// Runs the verb.
@@ -136,7 +149,9 @@ fn run_agent(args: &RunArgs) -> Result<Exit, Failure> {
         None => std::fs::read_to_string("/proc/cmdline")?,
     };
     let order = BootOrder::parse(&words)?;
-    Ok(match agent::run(&order, args.mounts.clone(), &|line| println!("replant-agent: {line}"))? {
+    let disks = if args.disk.is_empty() { Disks::Machine } else { Disks::Given(args.disk.clone()) };
+    let place = Place { folder: args.mounts.clone(), disks, say: &|line| println!("replant-agent: {line}") };
+    Ok(match agent::run(&order, &place)? {
         Finished::Off => Exit::Done,
         Finished::Restart => Exit::Restart,
     })

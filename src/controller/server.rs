@@ -26,7 +26,7 @@ use super::jobs::{JobError, Jobs};
 use super::peer::Peer;
 use super::pki::{Authority, Fingerprint, PkiError, crypto_provider};
 use super::protocol::{Ack, EnrolAnswer, EnrolRequest, JOB_HEADER, Report, ReportBatch};
-use super::transfer;
+use super::{pull, transfer};
 
 /// Largest body: a batch of reports.
 const MAX_BODY: usize = 1 << 20;
@@ -146,8 +146,9 @@ async fn connection(
 
 fn router(service: Arc<Service>) -> Router {
     let enrolment = Router::new().route("/v1/enrol", post(enrol)).layer(DefaultBodyLimit::max(MAX_ENROL_BODY));
-    let captures = Router::new()
+    let transfers = Router::new()
         .route("/v1/devices/{device}/jobs/{job}/captures/{disk}/{what}", post(transfer::capture))
+        .route("/v1/devices/{device}/jobs/{job}/deploys/{disk}/{what}", post(pull::deploy))
         .layer(DefaultBodyLimit::disable());
     Router::new()
         .route("/health", get(health))
@@ -155,7 +156,7 @@ fn router(service: Arc<Service>) -> Router {
         .route("/v1/devices/{device}/reports", post(reports))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .merge(enrolment)
-        .merge(captures)
+        .merge(transfers)
         .layer(axum::middleware::from_fn(in_time))
         .with_state(service)
 }

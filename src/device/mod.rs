@@ -7,6 +7,6 @@ mod disk;
 mod identity;
 mod protect;
 
-pub use disk::{open_exclusive, open_read_only, size};
+pub use disk::{open_direct, open_exclusive, open_read_only, size};
 pub use identity::{identity, identity_line};
 pub use protect::protect;

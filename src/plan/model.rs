@@ -313,6 +313,8 @@ pub struct Target {
     pub disk_format: DiskFormat,
     /// Preallocated or growing.
     pub allocation: Allocation,
+    /// Who writes the disks.
+    pub deploy: DeployBy,
     /// What its deploys share with others.
     pub budget: Option<Budget>,
     /// The virtual network the NICs are connected to at the commit point; the provider gives it meaning.
@@ -331,6 +333,16 @@ pub enum Allocation {
     Fixed,
     /// Space is taken as it is written.
     Dynamic,
+}
+
+/// Who writes the VM's disks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeployBy {
+    /// We, for the disk files can be opened here.
+    Host,
+    /// The agent in the VM, which fetches the images through the controller.
+    Agent,
 }
 
 /// What several captures and deploys may use together.

@@ -7,8 +7,8 @@ use crate::address::Address;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::inventory::{DiskFacts, ResolvedMachine, ResolvedPlan};
 use crate::plan::{
-    AgentSource, Allocation, Capture, CaptureRead, Compression, Convert, DiskFormat, Encryption, EndState, HostName,
-    Machine, OnReadError, SecretRef,
+    AgentSource, Allocation, Capture, CaptureRead, Compression, Convert, DeployBy, DiskFormat, Encryption, EndState,
+    HostName, Machine, OnReadError, SecretRef,
 };
 use crate::provider::{ArtifactSpec, Artifacts, Catalog, Provider, artifact_path, file_stem, host_folder};
 
@@ -170,7 +170,9 @@ impl<'a> Builder<'a> {
     fn machine(&mut self, index: usize) {
         let (machine, facts) = (&self.plan.plan.machines[index], &self.plan.machines[index]);
         let host = &machine.target.host.value;
-        let needs_agent = machine.guest.convert == Convert::Auto || machine.post_deploy.action == EndState::Agent;
+        let needs_agent = machine.guest.convert == Convert::Auto
+            || machine.post_deploy.action == EndState::Agent
+            || machine.target.deploy == DeployBy::Agent;
         let agent = needs_agent.then(|| self.host_agent(host));
         let provider = self.catalog.get(&self.plan.plan.hosts[host].provider.value);
         let make = Make { plan: self.plan, machine, facts, provider };
@@ -199,9 +201,14 @@ impl<'a> Builder<'a> {
         let (task, sides) = make.create(&validate);
         let created = self.push(task, sides, Some(index));
         let mut deployed = Vec::new();
-        for (disk, capture) in facts.disks.iter().zip(&captures) {
-            let (task, sides) = make.deploy(disk, capture, &sealed, &created);
+        if machine.target.deploy == DeployBy::Agent {
+            let (task, sides) = make.deploy_in_agent(&captures, [&sealed, &created], agent.as_ref());
             deployed.push(self.push(task, sides, Some(index)));
+        } else {
+            for (disk, capture) in facts.disks.iter().zip(&captures) {
+                let (task, sides) = make.deploy(disk, capture, &sealed, &created);
+                deployed.push(self.push(task, sides, Some(index)));
+            }
         }
         if machine.guest.convert == Convert::Auto {
             let (task, sides) = make.guest(&deployed, agent.as_ref());
@@ -455,6 +462,32 @@ impl Make<'_> {
         task.depends_on = vec![sealed.clone(), created.clone()];
         let writes = Some(format!("{id} of VM `{}` on {}", target.vm_name, target.host.value));
         (task, Sides { upstream: vec![("image", vec![capture.clone()])], writes, ..Sides::default() })
+    }
+
+    /// All disks in one boot of the VM: it cannot run twice at once.
+    fn deploy_in_agent(
+        &self,
+        captures: &[Address],
+        [sealed, created]: [&Address; 2],
+        agent: Option<&Address>,
+    ) -> (Task, Sides) {
+        let (disks, target) = (&self.facts.disks, &self.machine.target);
+        let what = format!("have the agent in the VM fetch {} from the store", count(disks.len(), "image"));
+        let mut task = self.task("deploy/disks", Phase::Deploy, what, "deploy-vm", Some("disks".into()));
+        task.key = Key::from([
+            ("vm".into(), format!("{} on {}", target.vm_name, target.host.value)),
+            ("template".into(), self.template("deploy-vm")),
+        ]);
+        task.key.extend(disks.iter().map(|disk| (disk.index.to_string(), self.layout(disk))));
+        task.reversal = Reversal::Undo;
+        task.bytes = Some(disks.iter().map(|disk| disk.allocated.0.min(disk.size.0)).sum());
+        task.throughput = Some("deploy-in-agent".into());
+        task.limits = limits(0, Some(20), 2);
+        task.budgets = vec!["store".into(), self.host_budget()];
+        task.depends_on = [sealed.clone(), created.clone()].into_iter().chain(agent.cloned()).collect();
+        let writes = Some(format!("the disks of VM `{}` on {}", target.vm_name, target.host.value));
+        let digests = vec![("sequence", self.path("deploy-vm", "xml"))];
+        (task, Sides { digests, upstream: vec![("images", captures.to_vec())], writes })
     }
 
     fn guest(&self, deployed: &[Address], agent: Option<&Address>) -> (Task, Sides) {

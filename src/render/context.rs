@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use crate::guest::windows::{Device, ServiceRule, TargetTables};
 use crate::inventory::{ResolvedMachine, ResolvedPlan};
 use crate::plan::{
-    AgentSource, Allocation, Budget, CaptureRead, Compression, Convert, DiskFormat, Encryption, EndState, Firmware,
-    Host, Machine, Nic, OnReadError, SecretRef,
+    AgentSource, Allocation, Budget, CaptureRead, Compression, Convert, DeployBy, DiskFormat, Encryption, EndState,
+    Firmware, Host, Machine, Nic, OnReadError, SecretRef,
 };
 use crate::provider::{ArtifactSpec, Provider, ServiceMode, ToolSpec, file_stem};
 
@@ -108,6 +108,7 @@ struct CaptureValues {
 
 #[derive(Serialize)]
 struct DeployValues {
+    by_agent: bool,
     budgeted: bool,
     budget: String,
 }
@@ -217,6 +218,7 @@ pub fn machine_values(plan: &ResolvedPlan, machine: &Machine, facts: &ResolvedMa
             budget: machine.capture.budget.as_ref().map(budget).unwrap_or_default(),
         },
         deploy: DeployValues {
+            by_agent: machine.target.deploy == DeployBy::Agent,
             budgeted: machine.target.budget.is_some(),
             budget: machine.target.budget.as_ref().map(budget).unwrap_or_default(),
         },
@@ -247,7 +249,10 @@ pub fn machine_values(plan: &ResolvedPlan, machine: &Machine, facts: &ResolvedMa
                 None => join("", &ids, "seal"),
             },
             create_vm: join("folder", &ids, "description"),
-            deploy_vm: join("", &ids, if converted { "guest" } else { "" }),
+            deploy_vm: match machine.target.deploy {
+                DeployBy::Agent => join("disks", &[], if converted { "guest" } else { "" }),
+                DeployBy::Host => join("", &ids, if converted { "guest" } else { "" }),
+            },
             cleanup_vm: "stop vm captures".to_owned(),
         },
         disks,

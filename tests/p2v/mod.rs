@@ -3,3 +3,5 @@
 mod capture;
 mod machine;
 mod plan;
+
+pub use machine::Controller;

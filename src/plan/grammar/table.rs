@@ -264,6 +264,11 @@ const CPUS_DOC: &str = "Its virtual processors; left out, the source's.";
 const FIRMWARE_DOC: &str = "Its firmware; left out, the source's, or what the boot disk shows.";
 const DISKS_DOC: &str = "How its disk files are made.";
 const NETWORK_DOC: &str = "The network its adapters are connected to at the end; the provider gives it meaning.";
+const DEPLOY_BY: super::shape::Shape = Choice(&[
+    word("host", "the disk files, here (the default)"),
+    word("agent", "the agent in the virtual machine, which fetches the images through the controller"),
+]);
+const DEPLOY_DOC: &str = "Who writes its disks; `agent` is for those that cannot be written from here.";
 const BUDGET_DOC: &str = "The budget that its deploys share with others, by name.";
 const SETTINGS_DOC: &str = "Settings for the provider's templates.";
 
@@ -278,6 +283,7 @@ static TARGET: Object = Object {
         key("cpus", Whole(1, 4096), CPUS_DOC),
         key("firmware", FIRMWARE, FIRMWARE_DOC),
         key("disks", Obj(&TARGET_DISKS), DISKS_DOC),
+        key("deploy", DEPLOY_BY, DEPLOY_DOC),
         key("network", Text(&NONEMPTY), NETWORK_DOC),
         key("budget", BUDGET_NAME, BUDGET_DOC),
         key("settings", Settings, SETTINGS_DOC),
@@ -294,6 +300,7 @@ static TARGET_DEFAULTS: Object = Object {
         key("cpus", Whole(1, 4096), CPUS_DOC),
         key("firmware", FIRMWARE, FIRMWARE_DOC),
         key("disks", Obj(&TARGET_DISKS), DISKS_DOC),
+        key("deploy", DEPLOY_BY, DEPLOY_DOC),
         key("network", Text(&NONEMPTY), NETWORK_DOC),
         key("budget", BUDGET_NAME, BUDGET_DOC),
         key("settings", Settings, SETTINGS_DOC),

@@ -1,0 +1,7 @@
+//! Between a controller and an agent that run here: the same program and protocol as in a booted machine, with files for
+//! disks.
+
+mod deploy;
+mod native;
+mod refusals;
+mod vm;
