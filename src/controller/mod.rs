@@ -15,6 +15,8 @@ mod boot;
 mod captures;
 mod deploys;
 mod embedded;
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod jobs;
 mod local;

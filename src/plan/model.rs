@@ -212,6 +212,27 @@ pub struct Source {
     pub disks: Vec<SourceDisk>,
     /// The machine that has them, if the agent reads them there.
     pub agent: Option<AgentSource>,
+    /// The running machine, if they are read over ssh: alone, or before the agent reads them.
+    pub ssh: Option<SshSource>,
+}
+
+/// A Linux that runs and is read over ssh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SshSource {
+    /// Name or address.
+    pub host: String,
+    /// Who logs in there.
+    pub user: String,
+    /// The port.
+    pub port: u16,
+    /// The private key's file, absolute path.
+    pub key: Utf8PathBuf,
+    /// The file with the host's own key, absolute path.
+    pub known_hosts: Utf8PathBuf,
+    /// How long its file systems may be frozen, if they are.
+    pub freeze: Option<Duration>,
+    /// Whether an image that is not consistent will do.
+    pub accept_inconsistent: bool,
 }
 
 /// A machine that boots into the agent: what finds it.
@@ -236,6 +257,17 @@ pub struct SourceDisk {
     pub format: Option<DiskFormat>,
     /// What the agent knows it by, if the agent reads it.
     pub in_agent: Option<AgentDisk>,
+    /// What it is called on the running machine, if it is read over ssh.
+    pub live: Option<LiveDisk>,
+}
+
+/// A disk of a running machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveDisk {
+    /// Its device there, or a file.
+    pub device: String,
+    /// Its size.
+    pub size: ByteCount,
 }
 
 /// A disk of a machine in the agent.

@@ -182,7 +182,11 @@ impl<'a> Builder<'a> {
         let validate = self.push(task, sides, Some(index));
         let ready = match &machine.source.agent {
             Some(source) => {
-                let (task, sides) = make.boot_source(source, &validate);
+                let precopied = machine.source.ssh.as_ref().map(|_| {
+                    let (task, sides) = make.precopy(&validate);
+                    self.push(task, sides, Some(index))
+                });
+                let (task, sides) = make.boot_source(source, precopied.as_ref().unwrap_or(&validate));
                 self.push(task, sides, Some(index))
             }
             None => validate.clone(),
@@ -324,6 +328,23 @@ impl Make<'_> {
         (task, Sides { digests: vec![("script", script), self.common()], ..Sides::default() })
     }
 
+    /// Most of the disks goes into the store while the source works, so that the agent's capture is short.
+    fn precopy(&self, validate: &Address) -> (Task, Sides) {
+        let disks = count(self.facts.disks.len(), "disk");
+        let what = format!("pre-copy {disks} over ssh while the source works (not consistent)");
+        let mut task = self.task("precopy", Phase::Capture, what, "capture", Some("precopy".into()));
+        task.key.insert("template".into(), self.template("capture"));
+        task.key.extend(self.facts.disks.iter().map(|disk| (disk.index.to_string(), disk.identity.clone())));
+        let why = "what it put into the store is of value to any later capture";
+        task.reversal = Reversal::KeepsResult { why: why.into() };
+        task.bytes = Some(self.facts.disks.iter().map(|disk| disk.allocated.0).sum());
+        task.throughput = Some("precopy".into());
+        task.limits = limits(0, Some(10), 2);
+        task.budgets = vec!["store".into()];
+        task.depends_on = vec![validate.clone()];
+        (task, Sides::default())
+    }
+
     /// The source machine comes into the agent.
     fn boot_source(&self, source: &AgentSource, validate: &Address) -> (Task, Sides) {
         let named = [("MAC", &source.mac), ("UUID", &source.uuid), ("serial number", &source.serial)];
@@ -354,7 +375,12 @@ impl Make<'_> {
     fn capture(&self, disk: &DiskFacts, validate: &Address) -> (Task, Sides) {
         let id = disk.index.to_string();
         let format = DiskFormat::name(disk.format);
-        let what = format!("capture {id} ({}, {format}) of {}", disk.size, disk.path);
+        let live = match (&self.machine.source.ssh, &self.machine.source.agent) {
+            (Some(ssh), None) if ssh.accept_inconsistent => ", while it is in use: consistent or marked as not",
+            (Some(_), None) => ", while it is in use: consistent or refused",
+            _ => "",
+        };
+        let what = format!("capture {id} ({}, {format}) of {}{live}", disk.size, disk.path);
         let mut task = self.task(&format!("capture/{id}"), Phase::Capture, what, "capture", Some(id.clone()));
         task.key = Key::from([
             ("source".into(), disk.path.to_string()),

@@ -26,6 +26,7 @@ struct MachineValues<'a> {
     inventory_nics: Vec<NicValues<'a>>,
     disks: Vec<DiskValues<'a>>,
     agent: AgentValues<'a>,
+    ssh: SshValues<'a>,
     capture: CaptureValues,
     deploy: DeployValues,
     guest: GuestValues<'a>,
@@ -84,6 +85,21 @@ struct SourceValues<'a> {
     format: DiskFormat,
     identity: &'a str,
     serial: &'a str,
+    device: &'a str,
+}
+
+/// The running machine that is read over ssh; nothing is used of it otherwise.
+#[derive(Default, Serialize)]
+struct SshValues<'a> {
+    used: bool,
+    host: &'a str,
+    user: &'a str,
+    port: u16,
+    key: &'a str,
+    known_hosts: &'a str,
+    frozen: bool,
+    freeze: String,
+    accepted: bool,
 }
 
 /// The machine that boots into the agent; nothing is used of it otherwise.
@@ -208,6 +224,7 @@ pub fn machine_values(plan: &ResolvedPlan, machine: &Machine, facts: &ResolvedMa
         nics: boot_nic_last(&facts.nics),
         inventory_nics: facts.nics.iter().enumerate().map(nic_values).collect(),
         agent: agent_values(machine),
+        ssh: ssh_values(machine),
         capture: CaptureValues {
             compression: machine.capture.compression,
             whole: machine.capture.read == CaptureRead::Whole,
@@ -244,9 +261,10 @@ pub fn machine_values(plan: &ResolvedPlan, machine: &Machine, facts: &ResolvedMa
         files: files(&machine.name.value.0, &manifest.artifacts.machine),
         items: ItemValues {
             validate: join("tools", &ids, ""),
-            capture: match machine.source.agent {
-                Some(_) => join("boot", &ids, "seal release"),
-                None => join("", &ids, "seal"),
+            capture: match (&machine.source.agent, &machine.source.ssh) {
+                (Some(_), Some(_)) => join("precopy boot", &ids, "seal release"),
+                (Some(_), None) => join("boot", &ids, "seal release"),
+                (None, _) => join("", &ids, "seal"),
             },
             create_vm: join("folder", &ids, "description"),
             deploy_vm: match machine.target.deploy {
@@ -283,6 +301,7 @@ fn disk_values<'a>(machine: &'a Machine, disk: &'a crate::inventory::DiskFacts, 
             format: disk.format,
             identity: &disk.identity,
             serial: serial(machine, disk),
+            device: device(machine, disk),
         },
     }
 }
@@ -291,6 +310,27 @@ fn disk_values<'a>(machine: &'a Machine, disk: &'a crate::inventory::DiskFacts, 
 fn serial<'a>(machine: &'a Machine, disk: &crate::inventory::DiskFacts) -> &'a str {
     let declared = machine.source.disks.iter().find(|declared| declared.index == disk.index);
     declared.and_then(|declared| declared.in_agent.as_ref()?.serial.as_deref()).unwrap_or_default()
+}
+
+/// What the disk is called on the running machine; empty if it is not read there.
+fn device<'a>(machine: &'a Machine, disk: &crate::inventory::DiskFacts) -> &'a str {
+    let declared = machine.source.disks.iter().find(|declared| declared.index == disk.index);
+    declared.and_then(|declared| Some(declared.live.as_ref()?.device.as_str())).unwrap_or_default()
+}
+
+fn ssh_values(machine: &Machine) -> SshValues<'_> {
+    let Some(ssh) = &machine.source.ssh else { return SshValues::default() };
+    SshValues {
+        used: true,
+        host: &ssh.host,
+        user: &ssh.user,
+        port: ssh.port,
+        key: ssh.key.as_str(),
+        known_hosts: ssh.known_hosts.as_str(),
+        frozen: ssh.freeze.is_some(),
+        freeze: ssh.freeze.map(|longest| format!("{}s", longest.as_secs())).unwrap_or_default(),
+        accepted: ssh.accept_inconsistent,
+    }
 }
 
 fn agent_values(machine: &Machine) -> AgentValues<'_> {

@@ -4,4 +4,4 @@ mod capture;
 mod machine;
 mod plan;
 
-pub use machine::Controller;
+pub use machine::{Controller, agent};

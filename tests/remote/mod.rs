@@ -2,6 +2,9 @@
 //! disks.
 
 mod deploy;
+mod fuzz;
+mod kexec;
+mod live;
 mod native;
 mod refusals;
 mod vm;

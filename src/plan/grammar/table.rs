@@ -162,6 +162,47 @@ static SOURCE: Object = Object {
             Obj(&AGENT_SOURCE),
             "The disks are read by the agent, which this machine boots into; `replant serve` has to run.",
         ),
+        key(
+            "ssh",
+            Obj(&SSH_SOURCE),
+            "The disks are read over ssh while the machine works; with `agent` beforehand, so that the agent moves only \
+             what changed.",
+        ),
+    ],
+};
+
+static SSH_SOURCE: Object = Object {
+    name: "ssh-source",
+    what: "`ssh`",
+    doc: "A Linux that runs; it needs a shell and dd, and nothing is installed there.",
+    keys: &[
+        required("host", Text(&NONEMPTY), "Its name or address."),
+        key("user", Text(&NONEMPTY), "Who logs in there and may read the disks. Default: `root`."),
+        key("port", Whole(1, 65_535), "Its port. Default: 22."),
+        required(
+            "key",
+            Text(&PATH),
+            "The file of the private key, relative to the first plan file. There is no password.",
+        ),
+        required(
+            "known_hosts",
+            Text(&PATH),
+            "The file with the host's own key, in the form of `ssh-keyscan`: nothing else is trusted.",
+        ),
+        key(
+            "freeze",
+            Amount(A::Duration(SECOND, DAY)),
+            "The file systems of the disks are frozen while they are read, so long at most; never of a disk that the \
+             machine itself runs from.",
+        ),
+        key(
+            "inconsistent",
+            Choice(&[
+                word("refuse", "the capture fails and its chunks are kept for the agent's capture (the default)"),
+                word("accept", "the image is taken as it is, and marked"),
+            ]),
+            "What about an image of a disk that was written while it was read.",
+        ),
     ],
 };
 
@@ -188,7 +229,8 @@ static DISK: Object = Object {
              `serial:NUMBER`, or `any` for the only disk of its size.",
         ),
         key("format", FORMAT, "Its format; left out, the file's own signature decides."),
-        key("size", Amount(A::Size(512, 1024 * TIB)), "Its size; needed of a machine in the agent."),
+        key("size", Amount(A::Size(512, 1024 * TIB)), "Its size; needed of a machine in the agent or behind ssh."),
+        key("live", Text(&NONEMPTY), "With `agent` and `ssh`: the device that ssh reads, such as `/dev/sda`."),
     ],
 };
 
