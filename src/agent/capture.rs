@@ -155,7 +155,7 @@ struct Sink {
 
 impl BatchSink for Sink {
     fn deliver(&mut self, batch: Vec<u8>) -> Result<BatchAnswer, SinkError> {
-        Ok(BatchAnswer::decode(&self.channel.post(&self.path, &batch)?)?)
+        Ok(BatchAnswer::decode(&self.channel.post(&self.path, batch)?)?)
     }
 }
 
@@ -180,7 +180,7 @@ pub fn capture(
         boot: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned(),
     };
     let body = serde_json::to_vec(&open).map_err(|error| CaptureError::Answer(error.to_string()))?;
-    let opened: CaptureOpened = serde_json::from_slice(&channel.post(&path("open"), &body)?)
+    let opened: CaptureOpened = serde_json::from_slice(&channel.post(&path("open"), body)?)
         .map_err(|error| CaptureError::Answer(error.to_string()))?;
     if !opened.chunk_size.is_power_of_two() {
         return Err(CaptureError::Answer(format!("chunks of {} bytes", opened.chunk_size)));
@@ -194,7 +194,7 @@ pub fn capture(
     let connect =
         || -> Result<Sink, SinkError> { Ok(Sink { channel: link.client.channel(PATIENCE)?, path: path("batch") }) };
     let sent = send_disk(&used, opened.chunk_size, opened.next_chunk, compression, connect, &control)?;
-    let image: CapturedImage = serde_json::from_slice(&channel.post(&path("finish"), b"")?)
+    let image: CapturedImage = serde_json::from_slice(&channel.post(&path("finish"), Vec::new())?)
         .map_err(|error| CaptureError::Answer(error.to_string()))?;
     let fact = |name: &str, value: String| (format!("{disk}.{name}"), value);
     Ok(vec![

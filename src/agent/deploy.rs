@@ -4,6 +4,8 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use hyper::body::Bytes;
+
 use crate::controller::{DeployOpen, DeployOpened, MapFrom, Report};
 use crate::image::remote::{DiskTarget, ImageGiver, Offer, SinkError, fetch_disk};
 use crate::image::{Control, ImageId, Tick};
@@ -21,13 +23,15 @@ struct Giver {
 }
 
 impl ImageGiver for Giver {
-    fn map(&mut self, first: u64) -> Result<Vec<u8>, SinkError> {
+    type Answer = Bytes;
+
+    fn map(&mut self, first: u64) -> Result<Bytes, SinkError> {
         let body = serde_json::to_vec(&MapFrom { first })?;
-        Ok(self.channel.post(&format!("{}/map", self.path), &body)?.to_vec())
+        Ok(self.channel.post(&format!("{}/map", self.path), body)?)
     }
 
-    fn contents(&mut self, wanted: Vec<u8>) -> Result<Vec<u8>, SinkError> {
-        Ok(self.channel.post(&format!("{}/contents", self.path), &wanted)?.to_vec())
+    fn contents(&mut self, wanted: Vec<u8>) -> Result<Bytes, SinkError> {
+        Ok(self.channel.post(&format!("{}/contents", self.path), wanted)?)
     }
 }
 
@@ -45,8 +49,7 @@ pub fn deploy(
     let open = DeployOpen { size: found.bytes, serial: found.serial.clone(), device: found.path.display().to_string() };
     let answer = |error: serde_json::Error| CaptureError::Answer(error.to_string());
     let body = serde_json::to_vec(&open).map_err(answer)?;
-    let opened: DeployOpened =
-        serde_json::from_slice(&channel.post(&format!("{path}/open"), &body)?).map_err(answer)?;
+    let opened: DeployOpened = serde_json::from_slice(&channel.post(&format!("{path}/open"), body)?).map_err(answer)?;
     let offer = Offer {
         image: ImageId::parse(&opened.image)
             .ok_or_else(|| CaptureError::Answer(format!("`{}` is no image's id", opened.image)))?,

@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
+use tokio::io::BufReader;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
@@ -34,6 +35,8 @@ const MAX_BODY: usize = 1 << 20;
 const MAX_ENROL_BODY: usize = 32 << 10;
 /// Connections at once.
 const MAX_CONNECTIONS: usize = 256;
+/// What is read of a connection at once.
+const READ_AT_ONCE: usize = 64 << 10;
 const HANDSHAKE: Duration = Duration::from_secs(20);
 const HEADERS: Duration = Duration::from_secs(20);
 /// Longest time of a request, its body included.
@@ -120,6 +123,8 @@ async fn connection(
 ) -> io::Result<()> {
     // Without it the last segment of every answer waits for an acknowledgement.
     stream.set_nodelay(true)?;
+    // TLS by itself reads 4 KiB at once.
+    let stream = BufReader::with_capacity(READ_AT_ONCE, stream);
     let stream = timeout(HANDSHAKE, acceptor.accept(stream)).await??;
     let certificates = stream.get_ref().1.peer_certificates();
     let peer = Peer(certificates.and_then(|chain| chain.first()).map(Fingerprint::of));

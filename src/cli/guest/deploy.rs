@@ -92,6 +92,11 @@ pub fn run(args: &DeployArgs, global: &Global) -> Result<Exit, Failure> {
         Some(_) => fs::remove_file(&marker)?,
         None => {}
     }
+    // A conversion of what was there before is gone with it.
+    match fs::remove_file(args.vm_folder.join(super::MARKER)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
     let folder = std::path::absolute(limits::folder())?;
     let grant = |(disk, serial): &(String, String)| {
         Ok(DeployGrant {

@@ -20,10 +20,12 @@ use super::target::{Aligned, DiskTarget};
 
 /// Brings parts of an image. One per thread; it tries again by itself as long as that makes sense.
 pub trait ImageGiver: Send {
+    /// Bytes that came.
+    type Answer: AsRef<[u8]> + Default;
     /// A [`MapPart`] that begins at chunk `first`.
-    fn map(&mut self, first: u64) -> std::result::Result<Vec<u8>, SinkError>;
+    fn map(&mut self, first: u64) -> std::result::Result<Self::Answer, SinkError>;
     /// The [`Contents`] of a list of chunks, a [`Wanted`].
-    fn contents(&mut self, wanted: Vec<u8>) -> std::result::Result<Vec<u8>, SinkError>;
+    fn contents(&mut self, wanted: Vec<u8>) -> std::result::Result<Self::Answer, SinkError>;
 }
 
 /// The image that is offered.
@@ -97,7 +99,7 @@ impl<G: ImageGiver> Walk<G> {
         let entry = match self.entries.next() {
             Some(entry) => entry,
             None => {
-                let part = MapPart::decode(&self.giver.map(self.next).map_err(remote)?).map_err(remote)?;
+                let part = MapPart::decode(self.giver.map(self.next).map_err(remote)?.as_ref()).map_err(remote)?;
                 if part.first != self.next {
                     return Err(nonsense(format!("the map goes on at chunk {}, not at {}", part.first, self.next)));
                 }
@@ -192,12 +194,12 @@ impl<G: ImageGiver> Worker<G> {
             chunk += entry.chunks();
         }
         let answer = match wanted.is_empty() {
-            true => Vec::new(),
+            true => G::Answer::default(),
             false => self.giver.contents(Wanted(wanted.clone()).encode()).map_err(remote)?,
         };
         let contents = match wanted.is_empty() {
             true => Vec::new(),
-            false => Contents::decode(&answer).map_err(remote)?.0,
+            false => Contents::decode(answer.as_ref()).map_err(remote)?.0,
         };
         if contents.len() != wanted.len() {
             return Err(nonsense(format!("{} contents came for {} chunks", contents.len(), wanted.len())));

@@ -63,6 +63,8 @@ struct Giver<'a> {
 }
 
 impl ImageGiver for Giver<'_> {
+    type Answer = Vec<u8>;
+
     fn map(&mut self, first: u64) -> Result<Vec<u8>, SinkError> {
         Ok(self.image.map(first)?.encode())
     }
@@ -163,8 +165,8 @@ fn only_chunks_of_the_image_are_given() {
     let control = Control::new(&NEVER, &quiet);
     let refused = |wanted: Vec<u64>| site.image.contents(&Wanted(wanted), &control).unwrap_err().to_string();
     assert!(refused(vec![250]).contains("zeros"));
-    assert!(refused(vec![601]).contains("has not so many"));
-    assert!(refused(vec![u64::MAX]).contains("has not so many"));
+    assert!(refused(vec![601]).contains("the disk has 601"));
+    assert!(refused(vec![u64::MAX]).contains("the disk has 601"));
     assert!(refused((0..200).collect()).contains("too much"));
     assert!(site.image.map(601).is_err() && site.image.map(u64::MAX).is_err());
     // The map can be read from anywhere, and says the same.

@@ -109,6 +109,11 @@ impl RemoteImage {
     /// The contents of chunks, encoded, in the form of [`Contents`].
     pub fn contents(&self, wanted: &Wanted, control: &Control<'_>) -> Result<Vec<u8>> {
         let (size, chunk_size) = (self.size(), self.chunk_size());
+        let total = chunk_count(size, chunk_size);
+        if let Some(chunk) = wanted.0.iter().find(|chunk| **chunk >= total) {
+            let what = format!("chunk {chunk} was asked for, and the disk has {total}");
+            return Err(ImageError::Refused { what });
+        }
         let bytes: u64 = wanted.0.iter().map(|chunk| chunk_len(size, chunk_size, *chunk) as u64).sum();
         if wanted.0.len() > 1 && bytes > MOST_BYTES {
             return Err(ImageError::Refused { what: format!("{bytes} bytes of chunks are too much for one request") });
@@ -130,15 +135,15 @@ impl RemoteImage {
         Ok(answer)
     }
 
+    /// The digest of one of the disk's chunks.
     fn digest_of(&self, chunk: u64) -> Result<ChunkDigest> {
-        let refused = |what: &str| ImageError::Refused { what: format!("chunk {chunk} was asked for, and {what}") };
-        if chunk >= chunk_count(self.size(), self.chunk_size()) {
-            return Err(refused("the disk has not so many"));
-        }
         let frame = self.frame_of(chunk)?;
         match frame[frame.partition_point(|(first, _)| *first <= chunk) - 1].1 {
             MapEntry::Chunk(digest) => Ok(digest),
-            MapEntry::Zeros(_) => Err(refused("it is zeros")),
+            MapEntry::Zeros(_) => {
+                let what = format!("chunk {chunk} was asked for, and it is zeros");
+                Err(ImageError::Refused { what })
+            }
         }
     }
 
