@@ -13,6 +13,7 @@ use crate::units::{ByteCount, ByteRate};
 
 use super::discover::{SeenDisk, disks};
 use super::http::{Channel, Client, HttpError};
+use super::watchdog;
 
 /// A job that may capture.
 pub struct Link {
@@ -96,9 +97,14 @@ pub(super) struct Wanted<'a> {
 /// Only the agent's own system has it: nothing else may have its disks taken away.
 const MARK: &str = "/etc/replant-agent";
 
+/// Whether this is the agent's own system.
+pub(super) fn is_agent() -> bool {
+    Path::new(MARK).exists()
+}
+
 /// Makes every disk of this machine read-only, for everybody, until it boots again.
 pub(super) fn protect_all() -> Result<Vec<String>, CaptureError> {
-    if !Path::new(MARK).exists() {
+    if !is_agent() {
         return Err(CaptureError::NotAgent);
     }
     let mut protected = Vec::new();
@@ -139,6 +145,7 @@ struct Sink {
 
 impl BatchSink for Sink {
     fn deliver(&mut self, batch: Vec<u8>) -> Result<BatchAnswer, SinkError> {
+        watchdog::alive_for(watchdog::CAPTURE);
         Ok(BatchAnswer::decode(&self.channel.post(&self.path, &batch)?)?)
     }
 }
@@ -148,8 +155,9 @@ pub(super) fn capture(
     link: &Link,
     wanted: &Wanted<'_>,
     note: &dyn Fn(String),
+    reached: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<Vec<(String, String)>, CaptureError> {
-    if !Path::new(MARK).exists() {
+    if !is_agent() {
         return Err(CaptureError::NotAgent);
     }
     let found = choose(wanted)?;
@@ -175,7 +183,7 @@ pub(super) fn capture(
     let used = UsedDisk::new(reader(&found.path)?)?;
     let begin = (opened.next_chunk * u64::from(opened.chunk_size)).min(found.bytes);
     note(format!("{}: {found} from byte {begin} on, over {connections} connections", wanted.disk));
-    let (stop, tick) = (AtomicBool::new(false), |_: Tick| {});
+    let (stop, tick) = (AtomicBool::new(false), |tick: Tick| reached(tick.done, tick.total));
     let control = Control::new(&stop, &tick).threads(connections).limit(opened.limit.map(ByteRate));
     let compression = if opened.compress { Compression::Zstd } else { Compression::None };
     let connect =
@@ -198,7 +206,10 @@ fn reader(path: &Path) -> Result<Box<dyn DiskReader>, ImageError> {
 
 /// As many connections as this machine has memory for.
 fn connections() -> Result<usize, CaptureError> {
-    let text = std::fs::read_to_string("/proc/meminfo")?;
+    connections_for(&std::fs::read_to_string("/proc/meminfo")?)
+}
+
+fn connections_for(text: &str) -> Result<usize, CaptureError> {
     let kib = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name));
         line.and_then(|rest| rest.trim().trim_end_matches(" kB").trim().parse::<u64>().ok()).unwrap_or(u64::MAX >> 20)
@@ -209,4 +220,25 @@ fn connections() -> Result<usize, CaptureError> {
     }
     let available = kib("MemAvailable:") << 10;
     Ok(((available / 2) / PER_CONNECTION).clamp(1, MOST_CONNECTIONS) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_has_as_many_connections_as_memory_and_too_small_a_one_is_told_so() {
+        let memory = |total: u64, available: u64| {
+            connections_for(&format!(
+                "MemTotal: {} kB\nMemFree: 1 kB\nMemAvailable: {} kB\n",
+                total << 10,
+                available << 10
+            ))
+        };
+        assert_eq!(memory(480, 300).unwrap(), 4);
+        assert_eq!(memory(320, 100).unwrap(), 2);
+        assert_eq!(memory(310, 20).unwrap(), 1);
+        let error = memory(255, 100).unwrap_err().to_string();
+        assert!(error.contains("255 MiB") && error.contains("300 MiB"), "{error}");
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::controller::Report;
 use crate::guest::linux::network::{AddressMap, TargetNic};
@@ -11,6 +12,7 @@ use crate::units::ByteCount;
 
 use super::capture::{self, Link};
 use super::report::Reporter;
+use super::screen::{Console, Shown};
 use super::windows::{WindowsGuest, target_nics};
 
 /// The drivers that a virtio target needs, if the sequence names none.
@@ -28,13 +30,20 @@ pub(super) struct Workbench<'a> {
     windows: RefCell<Option<WindowsGuest>>,
     /// The job, if it may capture.
     pub(super) link: Option<&'a Link>,
+    /// Who stands in front of the machine.
+    console: &'a dyn Console,
     off: Cell<bool>,
 }
 
 impl<'a> Workbench<'a> {
-    pub(super) fn new(folder: PathBuf, reporter: &'a Reporter, link: Option<&'a Link>) -> Self {
+    pub(super) fn new(
+        folder: PathBuf,
+        reporter: &'a Reporter,
+        link: Option<&'a Link>,
+        console: &'a dyn Console,
+    ) -> Self {
         let (guest, windows) = (RefCell::new(None), RefCell::new(None));
-        Self { folder, reporter, guest, windows, link, off: Cell::new(false) }
+        Self { folder, reporter, guest, windows, link, console, off: Cell::new(false) }
     }
 
     /// Whether a step has asked for the machine to go off.
@@ -55,6 +64,8 @@ impl<'a> Workbench<'a> {
             self.off.set(true);
             Ok(StepOutput::default())
         });
+        // For steps whose whole purpose is the restart behind them.
+        registry.register("nothing", |_: &StepCall<'_>| Ok(StepOutput::default()));
         registry.register("disk.protect", |_: &StepCall<'_>| self.protect());
         registry.register("disk.capture", |call: &StepCall<'_>| self.capture(call));
         registry
@@ -77,7 +88,14 @@ impl<'a> Workbench<'a> {
         let size = parameter("size").map(ByteCount::parse).transpose().map_err(failed)?;
         let disk = parameter("disk").ok_or_else(|| refused("`disk.capture` needs the parameter `disk`".to_owned()))?;
         let wanted = capture::Wanted { disk, serial: parameter("serial"), size: size.map(|size| size.0) };
-        let done = capture::capture(link, &wanted, &|text| self.note(text)).map_err(failed)?;
+        let shown = AtomicU64::new(u64::MAX);
+        let reached = |done: u64, total: u64| {
+            let percent = done.saturating_mul(100) / total.max(1);
+            if shown.swap(percent, Ordering::Relaxed) != percent {
+                self.console.show(Shown::Progress(format!("{percent} % of {}", ByteCount(total))));
+            }
+        };
+        let done = capture::capture(link, &wanted, &|text| self.note(text), &reached).map_err(failed)?;
         Ok(StepOutput { code: 0, facts: done.into_iter().collect() })
     }
 

@@ -21,6 +21,8 @@ mod inspect;
 mod keys;
 mod order;
 mod report;
+mod screen;
+mod watchdog;
 mod windows;
 mod work;
 
@@ -34,4 +36,5 @@ pub use inspect::{InspectError, InspectOptions, inspect_disks};
 pub use keys::GuestKey;
 pub use order::{BootOrder, OrderError, controller_address};
 pub use report::Reporter;
+pub use screen::{Console, Screen, Shown, Silent};
 pub use work::{AgentError, Finished, run};

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
 
-use super::{Exit, Failure, Global};
+use super::{Exit, Failure, Global, logging};
 use crate::agent::build::{self, BuildOptions, BuildState, Flavour};
-use crate::agent::{self, BootOrder, Finished};
+use crate::agent::{self, BootOrder, Console, Finished, Screen, Shown};
 
 /// The arguments of `replant agent`.
 #[derive(Debug, clap::Args)]
@@ -136,8 +136,34 @@ fn run_agent(args: &RunArgs) -> Result<Exit, Failure> {
         None => std::fs::read_to_string("/proc/cmdline")?,
     };
     let order = BootOrder::parse(&words)?;
-    Ok(match agent::run(&order, args.mounts.clone(), &|line| println!("replant-agent: {line}"))? {
+    logging::on_stderr(false);
+    let console = AgentConsole(Screen::open());
+    let outcome = agent::run(&order, args.mounts.clone(), &console);
+    if let Err(error) = &outcome {
+        console.show(Shown::Error(error.to_string()));
+    }
+    Ok(match outcome? {
         Finished::Off => Exit::Done,
         Finished::Restart => Exit::Restart,
     })
+}
+
+/// Lines for whoever reads the machine's console, and its screen.
+struct AgentConsole(Option<Screen>);
+
+impl Console for AgentConsole {
+    fn say(&self, line: &str) {
+        if !self.0.as_ref().is_some_and(Screen::is_console) {
+            println!("replant-agent: {line}");
+        }
+        if let Some(screen) = &self.0 {
+            screen.say(line);
+        }
+    }
+
+    fn show(&self, shown: Shown) {
+        if let Some(screen) = &self.0 {
+            screen.show(shown);
+        }
+    }
 }

@@ -213,6 +213,7 @@ fn told(report: &Report, events: &EventClient, global: &Global) {
             format!("{}: {change} ({})", edit.path, edit.why)
         }
         Report::Note { text } => text.clone(),
+        Report::Restart(point) => format!("the machine restarts, and goes on behind step {}", point.after),
         Report::Captured { .. } | Report::Result { .. } => return,
     };
     events.note(line.clone());

@@ -12,6 +12,7 @@
 pub mod devices;
 
 mod boot;
+mod boot_network;
 mod captures;
 mod embedded;
 mod health;
@@ -24,6 +25,7 @@ mod server;
 mod transfer;
 
 pub use boot::DeviceBoot;
+pub use boot_network::{BootNetwork, BootNetworkError, BootNetworkOptions};
 pub use embedded::{Embedded, EmbeddedOptions};
 pub use health::{Check, Probe};
 pub use jobs::{JobError, Jobs, NewJob};
@@ -31,5 +33,5 @@ pub use local::{CONTROLLER_SOCKET, LocalClient, LocalError};
 pub use pki::{Authority, Fingerprint, Identity, PkiError, SERVER_NAME, crypto_provider};
 pub use protocol::{
     Ack, CaptureGrant, CaptureOpen, CaptureOpened, CapturedImage, EnrolAnswer, EnrolRequest, JOB_HEADER, LocalAnswer,
-    LocalJob, Report, ReportBatch, ReportEntry,
+    LocalJob, Report, ReportBatch, ReportEntry, ResumePoint,
 };

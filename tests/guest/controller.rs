@@ -207,7 +207,7 @@ fn reports(job: &mut Job) -> Vec<Report> {
 fn an_agent_works_off_its_sequence_and_is_heard() {
     let site = Site::new();
     let mut job = site.job("web01", SEQUENCE, 60);
-    agent::run(&job.order, site.folder.path().join("mnt"), &|_| {}).unwrap();
+    agent::run(&job.order, site.folder.path().join("mnt"), &agent::Silent).unwrap();
     let seen = reports(&mut job);
     assert!(matches!(&seen[0], Report::Enrolled { facts } if facts.contains_key("firmware")), "{seen:?}");
     assert!(
@@ -224,7 +224,7 @@ fn a_sequence_that_cannot_be_run_is_reported_as_failed() {
         [(SEQUENCE.replace("\"shutdown\"", "\"warp.drive\""), "warp.drive"), ("<nonsense".to_owned(), "cannot be read")]
     {
         let mut job = site.job("web01", &sequence, 60);
-        let error = agent::run(&job.order, site.folder.path().join("mnt"), &|_| {}).unwrap_err();
+        let error = agent::run(&job.order, site.folder.path().join("mnt"), &agent::Silent).unwrap_err();
         assert!(matches!(&error, AgentError::Sequence { message } if message.contains(said)), "{error}");
         let seen = reports(&mut job);
         assert!(
