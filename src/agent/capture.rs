@@ -167,7 +167,8 @@ pub(super) fn capture(
         let Link { device, job, .. } = link;
         format!("/v1/devices/{device}/jobs/{job}/captures/{}/{what}", wanted.disk)
     };
-    let mut channel = link.client.channel(PATIENCE)?;
+    let standing = format!("/v1/devices/{}/jobs/{}/resume", link.device, link.job);
+    let mut channel = link.client.channel(PATIENCE)?.asking(standing.clone());
     let open = CaptureOpen {
         size: found.bytes,
         serial: found.serial.clone(),
@@ -186,8 +187,10 @@ pub(super) fn capture(
     let (stop, tick) = (AtomicBool::new(false), |tick: Tick| reached(tick.done, tick.total));
     let control = Control::new(&stop, &tick).threads(connections).limit(opened.limit.map(ByteRate));
     let compression = if opened.compress { Compression::Zstd } else { Compression::None };
-    let connect =
-        || -> Result<Sink, SinkError> { Ok(Sink { channel: link.client.channel(PATIENCE)?, path: path("batch") }) };
+    let connect = || -> Result<Sink, SinkError> {
+        let channel = link.client.channel(PATIENCE)?.asking(standing.clone());
+        Ok(Sink { channel, path: path("batch") })
+    };
     let sent = send_disk(&used, opened.chunk_size, opened.next_chunk, compression, connect, &control)?;
     let image: CapturedImage = serde_json::from_slice(&channel.post(&path("finish"), b"")?)
         .map_err(|error| CaptureError::Answer(error.to_string()))?;

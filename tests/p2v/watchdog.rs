@@ -8,7 +8,7 @@ use super::lab::{agent, tail, wait_for};
 use crate::common::TestSite;
 
 /// The agent's own first process, with somebody who stops the agent as soon as it has armed the watchdog.
-const SABOTAGE: &str = "(until busybox ls -l /proc/$(busybox pidof replant)/fd 2>/dev/null | busybox grep -q watchdog; do sleep 1; done\n \
+const SABOTAGE: &str = "\n(until busybox ls -l /proc/$(busybox pidof replant)/fd 2>/dev/null | busybox grep -q watchdog; do sleep 1; done\n \
                         busybox kill -STOP $(busybox pidof replant); say stopped) &\nreplant agent run";
 
 struct Ends(Child);
@@ -23,7 +23,7 @@ impl Drop for Ends {
 /// The agent's initramfs with another first process behind it: the later one holds.
 fn sabotaged(site: &TestSite, agent: &Path) {
     let init = include_str!("../../src/agent/build/init.sh");
-    let changed = init.replacen("replant agent run", SABOTAGE, 1);
+    let changed = init.replacen("\nreplant agent run", SABOTAGE, 1);
     assert_ne!(init, changed);
     site.write("overlay/init", changed);
     let script = "chmod 755 overlay/init && cp \"$1\"/agent.img agent.img && truncate -s %4 agent.img && \
