@@ -6,5 +6,6 @@
 mod bios;
 mod faults;
 mod lab;
+mod plan;
 mod uefi;
 mod watchdog;
