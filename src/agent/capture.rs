@@ -13,6 +13,7 @@ use crate::units::{ByteCount, ByteRate};
 
 use super::discover::{SeenDisk, disks};
 use super::http::{Channel, Client, HttpError};
+use super::watchdog;
 
 /// A job that may capture.
 pub struct Link {
@@ -94,6 +95,11 @@ pub(super) struct Wanted<'a> {
 /// Only the agent's own system has it: nothing else may have its disks taken away.
 const MARK: &str = "/etc/replant-agent";
 
+/// Whether this is the agent's own system.
+pub(super) fn is_agent() -> bool {
+    Path::new(MARK).exists()
+}
+
 /// The disks that the agent works on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disks {
@@ -108,7 +114,7 @@ impl Disks {
     pub(super) fn list(&self) -> Result<Vec<SeenDisk>, CaptureError> {
         match self {
             Self::Given(disks) => Ok(disks.clone()),
-            Self::Machine if Path::new(MARK).exists() => Ok(disks()),
+            Self::Machine if is_agent() => Ok(disks()),
             Self::Machine => Err(CaptureError::NotAgent),
         }
     }
@@ -155,6 +161,7 @@ struct Sink {
 
 impl BatchSink for Sink {
     fn deliver(&mut self, batch: Vec<u8>) -> Result<BatchAnswer, SinkError> {
+        watchdog::alive_for(watchdog::CAPTURE);
         Ok(BatchAnswer::decode(&self.channel.post(&self.path, batch)?)?)
     }
 }
@@ -165,6 +172,7 @@ pub fn capture(
     disk: &str,
     found: &SeenDisk,
     note: &dyn Fn(String),
+    reached: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<Vec<(String, String)>, CaptureError> {
     device::protect(&found.path).map_err(|error| CaptureError::Protect { path: found.path.clone(), error })?;
     let connections = connections()?;
@@ -172,7 +180,8 @@ pub fn capture(
         let Link { device, job, .. } = link;
         format!("/v1/devices/{device}/jobs/{job}/captures/{disk}/{what}")
     };
-    let mut channel = link.client.channel(PATIENCE)?;
+    let standing = format!("/v1/devices/{}/jobs/{}/resume", link.device, link.job);
+    let mut channel = link.client.channel(PATIENCE)?.asking(standing.clone());
     let open = CaptureOpen {
         size: found.bytes,
         serial: found.serial.clone(),
@@ -188,11 +197,13 @@ pub fn capture(
     let used = UsedDisk::new(reader(&found.path)?)?;
     let begin = (opened.next_chunk * u64::from(opened.chunk_size)).min(found.bytes);
     note(format!("{disk}: {found} from byte {begin} on, over {connections} connections"));
-    let (stop, tick) = (AtomicBool::new(false), |_: Tick| {});
+    let (stop, tick) = (AtomicBool::new(false), |tick: Tick| reached(tick.done, tick.total));
     let control = Control::new(&stop, &tick).threads(connections).limit(opened.limit.map(ByteRate));
     let compression = if opened.compress { Compression::Zstd } else { Compression::None };
-    let connect =
-        || -> Result<Sink, SinkError> { Ok(Sink { channel: link.client.channel(PATIENCE)?, path: path("batch") }) };
+    let connect = || -> Result<Sink, SinkError> {
+        let channel = link.client.channel(PATIENCE)?.asking(standing.clone());
+        Ok(Sink { channel, path: path("batch") })
+    };
     let sent = send_disk(&used, opened.chunk_size, opened.next_chunk, compression, connect, &control)?;
     let image: CapturedImage = serde_json::from_slice(&channel.post(&path("finish"), Vec::new())?)
         .map_err(|error| CaptureError::Answer(error.to_string()))?;
@@ -211,7 +222,10 @@ fn reader(path: &Path) -> Result<Box<dyn DiskReader>, ImageError> {
 
 /// As many connections as this machine has memory for.
 pub(super) fn connections() -> Result<usize, CaptureError> {
-    let text = std::fs::read_to_string("/proc/meminfo")?;
+    connections_for(&std::fs::read_to_string("/proc/meminfo")?)
+}
+
+fn connections_for(text: &str) -> Result<usize, CaptureError> {
     let kib = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name));
         line.and_then(|rest| rest.trim().trim_end_matches(" kB").trim().parse::<u64>().ok()).unwrap_or(u64::MAX >> 20)
@@ -222,4 +236,25 @@ pub(super) fn connections() -> Result<usize, CaptureError> {
     }
     let available = kib("MemAvailable:") << 10;
     Ok(((available / 2) / PER_CONNECTION).clamp(1, MOST_CONNECTIONS) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_has_as_many_connections_as_memory_and_too_small_a_one_is_told_so() {
+        let memory = |total: u64, available: u64| {
+            connections_for(&format!(
+                "MemTotal: {} kB\nMemFree: 1 kB\nMemAvailable: {} kB\n",
+                total << 10,
+                available << 10
+            ))
+        };
+        assert_eq!(memory(480, 300).unwrap(), 4);
+        assert_eq!(memory(320, 100).unwrap(), 2);
+        assert_eq!(memory(310, 20).unwrap(), 1);
+        let error = memory(255, 100).unwrap_err().to_string();
+        assert!(error.contains("255 MiB") && error.contains("300 MiB"), "{error}");
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::controller::Report;
 use crate::guest::linux::network::{AddressMap, TargetNic};
@@ -13,7 +14,9 @@ use super::capture::{self, Disks, Link};
 use super::deploy;
 use super::discover::SeenDisk;
 use super::report::Reporter;
+use super::screen::{Console, Shown};
 use super::windows::{WindowsGuest, target_nics};
+use super::work::Place;
 
 /// The drivers that a virtio target needs, if the sequence names none.
 const VIRTIO: [&str; 4] = ["virtio_pci", "virtio_blk", "virtio_scsi", "virtio_net"];
@@ -32,13 +35,16 @@ pub(super) struct Workbench<'a> {
     pub(super) link: &'a Link,
     /// The disks that may be captured or written.
     disks: &'a Disks,
+    /// Who stands in front of the machine.
+    console: &'a dyn Console,
     off: Cell<bool>,
 }
 
 impl<'a> Workbench<'a> {
-    pub(super) fn new(folder: PathBuf, reporter: &'a Reporter, link: &'a Link, disks: &'a Disks) -> Self {
+    pub(super) fn new(reporter: &'a Reporter, link: &'a Link, place: &'a Place<'a>) -> Self {
         let (guest, windows) = (RefCell::new(None), RefCell::new(None));
-        Self { folder, reporter, guest, windows, link, disks, off: Cell::new(false) }
+        let Place { folder, disks, console } = place;
+        Self { folder: folder.clone(), reporter, guest, windows, link, disks, console: *console, off: Cell::new(false) }
     }
 
     /// Whether a step has asked for the machine to go off.
@@ -59,6 +65,8 @@ impl<'a> Workbench<'a> {
             self.off.set(true);
             Ok(StepOutput::default())
         });
+        // For steps whose whole purpose is the restart behind them.
+        registry.register("nothing", |_: &StepCall<'_>| Ok(StepOutput::default()));
         registry.register("disk.protect", |_: &StepCall<'_>| self.protect());
         registry.register("disk.capture", |call: &StepCall<'_>| self.capture(call));
         registry.register("disk.deploy", |call: &StepCall<'_>| self.deploy(call));
@@ -78,13 +86,24 @@ impl<'a> Workbench<'a> {
 
     fn capture(&self, call: &StepCall<'_>) -> Result<StepOutput, CommandError> {
         let (disk, found) = self.disk_of(call)?;
-        let done = capture::capture(self.link, disk, &found, &|text| self.note(text)).map_err(failed)?;
+        let shown = AtomicU64::new(u64::MAX);
+        let console = self.console;
+        let reached = |done: u64, total: u64| show_progress(console, &shown, done, total);
+        let done = capture::capture(self.link, disk, &found, &|text| self.note(text), &reached).map_err(failed)?;
         Ok(StepOutput { code: 0, facts: done.into_iter().collect() })
     }
 
     fn deploy(&self, call: &StepCall<'_>) -> Result<StepOutput, CommandError> {
         let (disk, found) = self.disk_of(call)?;
-        let done = deploy::deploy(self.link, disk, &found, &|report| self.reporter.say(report)).map_err(failed)?;
+        let shown = AtomicU64::new(u64::MAX);
+        let (reporter, console) = (self.reporter, self.console);
+        let told = |report: Report| {
+            if let Report::Deployed { done, total, .. } = report {
+                show_progress(console, &shown, done, total);
+            }
+            reporter.say(report);
+        };
+        let done = deploy::deploy(self.link, disk, &found, &told).map_err(failed)?;
         Ok(StepOutput { code: 0, facts: done.into_iter().collect() })
     }
 
@@ -196,6 +215,14 @@ impl<'a> Workbench<'a> {
             device.sync_all().map_err(failed)?;
         }
         Ok(StepOutput::default())
+    }
+}
+
+/// Shows how far a disk is, each percent once.
+fn show_progress(console: &dyn Console, shown: &AtomicU64, done: u64, total: u64) {
+    let percent = done.saturating_mul(100) / total.max(1);
+    if shown.swap(percent, Ordering::Relaxed) != percent {
+        console.show(Shown::Progress(format!("{percent} % of {}", ByteCount(total))));
     }
 }
 

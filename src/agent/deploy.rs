@@ -13,6 +13,7 @@ use crate::image::{Control, ImageId, Tick};
 use super::capture::{CaptureError, Link, PATIENCE, connections};
 use super::discover::SeenDisk;
 use super::http::Channel;
+use super::watchdog;
 
 /// How often the controller hears of progress.
 const TELL: Duration = Duration::from_secs(1);
@@ -26,11 +27,13 @@ impl ImageGiver for Giver {
     type Answer = Bytes;
 
     fn map(&mut self, first: u64) -> Result<Bytes, SinkError> {
+        watchdog::alive_for(watchdog::CAPTURE);
         let body = serde_json::to_vec(&MapFrom { first })?;
         Ok(self.channel.post(&format!("{}/map", self.path), body)?)
     }
 
     fn contents(&mut self, wanted: Vec<u8>) -> Result<Bytes, SinkError> {
+        watchdog::alive_for(watchdog::CAPTURE);
         Ok(self.channel.post(&format!("{}/contents", self.path), wanted)?)
     }
 }
@@ -45,7 +48,8 @@ pub fn deploy(
 ) -> Result<Vec<(String, String)>, CaptureError> {
     let connections = connections()?;
     let path = format!("/v1/devices/{}/jobs/{}/deploys/{disk}", link.device, link.job);
-    let mut channel = link.client.channel(PATIENCE)?;
+    let standing = format!("/v1/devices/{}/jobs/{}/resume", link.device, link.job);
+    let mut channel = link.client.channel(PATIENCE)?.asking(standing.clone());
     let open = DeployOpen { size: found.bytes, serial: found.serial.clone(), device: found.path.display().to_string() };
     let answer = |error: serde_json::Error| CaptureError::Answer(error.to_string());
     let body = serde_json::to_vec(&open).map_err(answer)?;

@@ -133,7 +133,7 @@ impl Client {
     /// A connection for one request after another.
     pub fn channel(&self, patience: Duration) -> std::io::Result<Channel> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Channel { client: self.clone(), runtime, sender: None, patience })
+        Ok(Channel { client: self.clone(), runtime, sender: None, patience, standing: None })
     }
 
     fn at(&self) -> String {
@@ -200,22 +200,33 @@ pub struct Channel {
     runtime: Runtime,
     sender: Option<SendRequest<Full<Bytes>>>,
     patience: Duration,
+    standing: Option<String>,
 }
 
 impl Channel {
+    /// After a broken connection, `path` is asked first whether there is still any use in trying. Whoever refuses a request
+    /// closes the connection without reading the whole body; sending it, we see the broken connection and not the refusal.
+    pub fn asking(self, path: String) -> Self {
+        Self { standing: Some(path), ..self }
+    }
+
     /// Posts until there is an answer, or a refusal, or patience has an end.
     pub fn post(&mut self, path: &str, body: impl Into<Bytes>) -> Result<Bytes, HttpError> {
         let body = body.into();
         let begun = Instant::now();
-        let mut wait = FIRST_WAIT;
+        let (mut wait, mut in_doubt) = (FIRST_WAIT, false);
         loop {
-            let Self { client, runtime, sender, .. } = self;
+            let Self { client, runtime, sender, standing, .. } = self;
+            let first = standing.as_deref().filter(|_| in_doubt);
             let attempt = runtime.block_on(async {
                 timeout(REQUEST, async {
                     let sender = match sender {
                         Some(sender) if !sender.is_closed() => sender,
                         _ => sender.insert(client.connect().await?.0),
                     };
+                    if let Some(first) = first {
+                        client.exchange(sender, Method::GET, first, None).await?;
+                    }
                     client.exchange(sender, Method::POST, path, Some(body.clone())).await
                 })
                 .await
@@ -225,7 +236,7 @@ impl Channel {
                 Ok((_, answer)) => return Ok(answer),
                 Err(error) if error.is_passing() && begun.elapsed() < self.patience => {
                     tracing::info!(%error, path, "trying again");
-                    self.sender = None;
+                    (self.sender, in_doubt) = (None, true);
                     std::thread::sleep(wait);
                     wait = (wait * 2).min(LONGEST_WAIT);
                 }

@@ -22,6 +22,8 @@ mod inspect;
 mod keys;
 mod order;
 mod report;
+mod screen;
+mod watchdog;
 mod windows;
 mod work;
 
@@ -36,4 +38,5 @@ pub use inspect::{InspectError, InspectOptions, inspect_disks};
 pub use keys::GuestKey;
 pub use order::{BootOrder, OrderError, controller_address};
 pub use report::Reporter;
+pub use screen::{Console, Screen, Shown, Silent};
 pub use work::{AgentError, Finished, Place, run};

@@ -254,6 +254,7 @@ fn told(report: &Report, events: &EventClient, global: &Global) {
             events.progress(*done, Some(*total), "bytes");
             return;
         }
+        Report::Restart(point) => format!("the machine restarts, and goes on behind step {}", point.after),
         Report::Captured { .. } | Report::Result { .. } => return,
     };
     events.note(line.clone());

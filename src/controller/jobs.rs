@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::captures::CaptureSlot;
 use super::deploys::DeploySlot;
 use super::pki::Fingerprint;
-use super::protocol::{CaptureGrant, DeployGrant, Report, ReportEntry};
+use super::protocol::{CaptureGrant, DeployGrant, Report, ReportEntry, ResumePoint};
 
 /// Longest name of a machine.
 const MAX_NAME: usize = 63;
@@ -88,6 +88,8 @@ struct Job {
     sequence: String,
     certificate: Option<Fingerprint>,
     acknowledged: u64,
+    /// Where it goes on after the restart that it has asked for.
+    resume: Option<ResumePoint>,
     /// Its result is known; it stays until its maker has gone.
     ended: bool,
     reports: mpsc::UnboundedSender<Report>,
@@ -139,11 +141,21 @@ impl Jobs {
         NewJob { id, device: device.to_owned(), token: String::new(), reports }
     }
 
-    /// The oldest job of a registered device: its id and its sequence. The caller has proven who asks.
+    /// The oldest job of a registered device: its id and its sequence. The caller has proven who asks. Whoever is given a
+    /// job numbers its reports from 1: an agent whose machine has restarted knows nothing of those before.
     pub fn next(&self, device: &str) -> Option<(String, String)> {
+        let mut state = self.lock();
+        let waiting = state.jobs.iter_mut().filter(|(_, job)| job.device == device && !job.ended);
+        let (id, job) = waiting.min_by_key(|(_, job)| job.number)?;
+        job.acknowledged = 0;
+        Some((id.clone(), job.sequence.clone()))
+    }
+
+    /// Where a job of a device goes on, if its machine has restarted on its behalf. The caller has proven who asks.
+    pub fn resume(&self, device: &str, job: &str) -> Result<Option<ResumePoint>, JobError> {
         let state = self.lock();
-        let waiting = state.jobs.iter().filter(|(_, job)| job.device == device && !job.ended);
-        waiting.min_by_key(|(_, job)| job.number).map(|(id, job)| (id.clone(), job.sequence.clone()))
+        let job = state.jobs.get(job).filter(|job| job.device == device).ok_or(JobError::Gone)?;
+        Ok(job.resume.clone())
     }
 
     /// Whether the device was made for one job, and which certificate opens it.
@@ -246,8 +258,9 @@ impl State {
         let captures = grants.captures.into_iter().map(capture).collect();
         let deploys = grants.deploys.into_iter().map(deploy).collect();
         let number = self.made;
-        let (certificate, acknowledged, ended) = (None, 0, false);
-        let job = Job { device, number, captures, deploys, sequence, certificate, acknowledged, ended, reports };
+        let (certificate, acknowledged, resume, ended) = (None, 0, None, false);
+        let job =
+            Job { device, number, captures, deploys, sequence, certificate, acknowledged, resume, ended, reports };
         self.jobs.insert(id, job);
     }
 }
@@ -266,6 +279,9 @@ impl Job {
                 return Err(JobError::TooMany);
             }
             job.ended |= matches!(entry.report, Report::Result { .. });
+            if let Report::Restart(point) = &entry.report {
+                job.resume = Some(point.clone());
+            }
             let _ = job.reports.send(entry.report);
             job.acknowledged = expected;
         }
@@ -305,6 +321,29 @@ mod tests {
         let ended = jobs.create("web01", "<x/>".into(), Duration::from_secs(60), Grants::default()).unwrap();
         jobs.end(&ended.device);
         assert_eq!(jobs.redeem(&ended.token), Err(JobError::UnknownToken));
+    }
+
+    #[test]
+    fn a_job_that_is_handed_out_again_counts_from_one_and_goes_on_where_it_asked_for_a_restart() {
+        let jobs = Jobs::default();
+        let mut made = jobs.queue("d1", "<x/>".into(), Vec::new());
+        let entry = |seq: u64, report| ReportEntry { seq, report };
+        let note = |seq: u64| entry(seq, Report::Note { text: seq.to_string() });
+        let (id, _) = jobs.next("d1").unwrap();
+        assert_eq!(jobs.report_of("d1", &id, vec![note(1), note(2)]), Ok(2));
+        assert_eq!(jobs.resume("d1", &id), Ok(None));
+        let point = ResumePoint { after: "first".into(), facts: [("a".to_owned(), "b".to_owned())].into() };
+        assert_eq!(jobs.report_of("d1", &id, vec![entry(3, Report::Restart(point.clone()))]), Ok(3));
+        assert_eq!(jobs.resume("d1", &id), Ok(Some(point)));
+        assert_eq!(jobs.resume("d2", &id), Err(JobError::Gone), "another device's job");
+
+        // The machine comes back: what it reports now is new, whatever its number.
+        assert_eq!(jobs.next("d1").map(|(id, _)| id), Some(id.clone()));
+        let end = Report::Result { ok: true, message: String::new(), facts: Default::default() };
+        assert_eq!(jobs.report_of("d1", &id, vec![note(1), entry(2, end)]), Ok(2));
+        assert!(jobs.next("d1").is_none(), "it has ended");
+        let seen = std::iter::from_fn(|| made.reports.try_recv().ok()).count();
+        assert_eq!(seen, 5);
     }
 
     #[test]

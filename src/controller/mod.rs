@@ -12,6 +12,7 @@
 pub mod devices;
 
 mod boot;
+mod boot_network;
 mod captures;
 mod deploys;
 mod embedded;
@@ -29,6 +30,7 @@ mod stores;
 mod transfer;
 
 pub use boot::DeviceBoot;
+pub use boot_network::{BootNetwork, BootNetworkError, BootNetworkOptions};
 pub use embedded::{Embedded, EmbeddedOptions};
 pub use health::{Check, Probe};
 pub use jobs::{Grants, JobError, Jobs, NewJob};
@@ -36,5 +38,5 @@ pub use local::{CONTROLLER_SOCKET, LocalClient, LocalError};
 pub use pki::{Authority, Fingerprint, Identity, PkiError, SERVER_NAME, crypto_provider};
 pub use protocol::{
     Ack, CaptureGrant, CaptureOpen, CaptureOpened, CapturedImage, DeployGrant, DeployOpen, DeployOpened, EnrolAnswer,
-    EnrolRequest, JOB_HEADER, LocalAnswer, LocalJob, MapFrom, Report, ReportBatch, ReportEntry,
+    EnrolRequest, JOB_HEADER, LocalAnswer, LocalJob, MapFrom, Report, ReportBatch, ReportEntry, ResumePoint,
 };

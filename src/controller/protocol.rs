@@ -27,6 +27,19 @@ pub struct EnrolAnswer {
     /// Whether it stays for one job after another, until its certificate opens nothing any more.
     #[serde(default)]
     pub stays: bool,
+    /// What people call it; empty if nobody has said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+}
+
+/// The answer to `GET /v1/devices/DEVICE/jobs/JOB/resume` for a job whose machine has restarted on its behalf: where it
+/// goes on. 204 for a job that begins at its begin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResumePoint {
+    /// The step behind which it goes on.
+    pub after: String,
+    /// What its steps had found.
+    pub facts: BTreeMap<String, String>,
 }
 
 /// The header of `GET /v1/devices/DEVICE/sequence` that names the job.
@@ -220,6 +233,8 @@ pub enum Report {
         /// The text.
         text: String,
     },
+    /// The machine restarts on behalf of the sequence, and goes on behind this step: the last report of this boot.
+    Restart(ResumePoint),
     /// The sequence has ended: the last report.
     Result {
         /// Whether it has ended well.

@@ -158,6 +158,7 @@ fn router(service: Arc<Service>) -> Router {
     Router::new()
         .route("/health", get(health))
         .route("/v1/devices/{device}/sequence", get(sequence))
+        .route("/v1/devices/{device}/jobs/{job}/resume", get(resume))
         .route("/v1/devices/{device}/reports", post(reports))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .merge(enrolment)
@@ -243,17 +244,23 @@ async fn enrol(State(service): State<Arc<Service>>, Json(request): Json<EnrolReq
             return Ok((StatusCode::BAD_REQUEST, "the certificate request is not usable").into_response());
         }
     };
-    match (&service.devices, stays) {
-        (Some(devices), true) => {
-            if let Err(error) = devices.enrolled(&DeviceId::new(device.clone()), fingerprint, &request.facts) {
+    let name = match (&service.devices, stays) {
+        (Some(devices), true) => match devices.enrolled(&DeviceId::new(device.clone()), fingerprint, &request.facts) {
+            Ok(enrolled) => {
+                tracing::info!(device, "a device has enrolled");
+                enrolled.name.unwrap_or_default()
+            }
+            Err(error) => {
                 tracing::warn!(%error, device, "a machine is not the device that its token is for");
                 return Err(JobError::OtherDevice.into());
             }
-            tracing::info!(device, "a device has enrolled");
+        },
+        _ => {
+            service.jobs.enrolled(&device, fingerprint, Report::Enrolled { facts: request.facts })?;
+            String::new()
         }
-        _ => service.jobs.enrolled(&device, fingerprint, Report::Enrolled { facts: request.facts })?,
-    }
-    Ok(Json(EnrolAnswer { device, certificate, stays }).into_response())
+    };
+    Ok(Json(EnrolAnswer { device, certificate, stays, name }).into_response())
 }
 
 /// How long a device waits for work in one request.
@@ -286,6 +293,18 @@ async fn sequence(
     // It may have been released meanwhile.
     authorise(&service, &device, peer.0)?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn resume(
+    State(service): State<Arc<Service>>,
+    Extension(peer): Extension<Peer>,
+    Path((device, job)): Path<(String, String)>,
+) -> Result<Response, Refusal> {
+    authorise(&service, &device, peer.0)?;
+    Ok(match service.jobs.resume(&device, &job)? {
+        Some(point) => Json(point).into_response(),
+        None => StatusCode::NO_CONTENT.into_response(),
+    })
 }
 
 async fn reports(

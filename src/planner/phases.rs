@@ -170,7 +170,8 @@ impl<'a> Builder<'a> {
     fn machine(&mut self, index: usize) {
         let (machine, facts) = (&self.plan.plan.machines[index], &self.plan.machines[index]);
         let host = &machine.target.host.value;
-        let needs_agent = machine.guest.convert == Convert::Auto
+        let needs_agent = machine.source.agent.is_some()
+            || machine.guest.convert == Convert::Auto
             || machine.post_deploy.action == EndState::Agent
             || machine.target.deploy == DeployBy::Agent;
         let agent = needs_agent.then(|| self.host_agent(host));
@@ -186,7 +187,7 @@ impl<'a> Builder<'a> {
                     let (task, sides) = make.precopy(&validate);
                     self.push(task, sides, Some(index))
                 });
-                let (task, sides) = make.boot_source(source, precopied.as_ref().unwrap_or(&validate));
+                let (task, sides) = make.boot_source(source, precopied.as_ref().unwrap_or(&validate), agent.as_ref());
                 self.push(task, sides, Some(index))
             }
             None => validate.clone(),
@@ -346,7 +347,7 @@ impl Make<'_> {
     }
 
     /// The source machine comes into the agent.
-    fn boot_source(&self, source: &AgentSource, validate: &Address) -> (Task, Sides) {
+    fn boot_source(&self, source: &AgentSource, validate: &Address, agent: Option<&Address>) -> (Task, Sides) {
         let named = [("MAC", &source.mac), ("UUID", &source.uuid), ("serial number", &source.serial)];
         let named = named.into_iter().filter_map(|(what, value)| Some((what, value.as_ref()?)));
         let finds: Vec<String> = named.clone().map(|(what, value)| format!("{what} {value}")).collect();
@@ -356,7 +357,7 @@ impl Make<'_> {
         task.key.insert("template".into(), self.template("capture"));
         task.reversal = Reversal::Undo;
         task.limits = TaskLimits { retries: 2, ..TaskLimits::default() };
-        task.depends_on = vec![validate.clone()];
+        task.depends_on = std::iter::once(validate.clone()).chain(agent.cloned()).collect();
         (task, Sides::default())
     }
 

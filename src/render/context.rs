@@ -9,7 +9,7 @@ use crate::guest::windows::{Device, ServiceRule, TargetTables};
 use crate::inventory::{ResolvedMachine, ResolvedPlan};
 use crate::plan::{
     AgentSource, Allocation, Budget, CaptureRead, Compression, Convert, DeployBy, DiskFormat, Encryption, EndState,
-    Firmware, Host, Machine, Nic, OnReadError, SecretRef,
+    Firmware, Host, Machine, Nic, OnReadError, Power, SecretRef,
 };
 use crate::provider::{ArtifactSpec, Provider, ServiceMode, ToolSpec, file_stem};
 
@@ -109,6 +109,18 @@ struct AgentValues<'a> {
     mac: &'a str,
     uuid: &'a str,
     serial: &'a str,
+    power: PowerValues<'a>,
+}
+
+/// How the machine's power is switched; a person does it if both addresses are empty.
+#[derive(Serialize)]
+struct PowerValues<'a> {
+    redfish: &'a str,
+    certificate: &'a str,
+    ipmi: &'a str,
+    cipher: String,
+    user: &'a str,
+    password: String,
 }
 
 #[derive(Serialize)]
@@ -284,6 +296,8 @@ pub fn host_values(plan: &ResolvedPlan, side: &HostSide<'_>) -> Value {
         "plan": { "name": &plan.plan.name, "root": plan.plan.root.as_str() },
         "host": side.host.name.value.0.as_ref(),
         "settings": &side.settings,
+        // Machines of metal need every driver there is.
+        "generic_agent": plan.plan.machines.iter().any(|machine| machine.source.agent.is_some()),
         "tools": side.provider.manifest.tools.iter().map(tool_values).collect::<Vec<_>>(),
     })
 }
@@ -342,6 +356,35 @@ fn agent_values(machine: &Machine) -> AgentValues<'_> {
         mac: text(|agent| &agent.mac),
         uuid: text(|agent| &agent.uuid),
         serial: text(|agent| &agent.serial),
+        power: power_values(&machine.power),
+    }
+}
+
+fn power_values(power: &Power) -> PowerValues<'_> {
+    let nobody = PowerValues {
+        redfish: "",
+        certificate: "",
+        ipmi: "",
+        cipher: String::new(),
+        user: "",
+        password: String::new(),
+    };
+    match power {
+        Power::Manual => nobody,
+        Power::Redfish(access) => PowerValues {
+            redfish: &access.url,
+            certificate: &access.certificate,
+            user: &access.user,
+            password: reference(&access.password),
+            ..nobody
+        },
+        Power::Ipmi(access) => PowerValues {
+            ipmi: &access.host,
+            cipher: access.cipher.map(|cipher| cipher.to_string()).unwrap_or_default(),
+            user: &access.user,
+            password: reference(&access.password),
+            ..nobody
+        },
     }
 }
 

@@ -67,7 +67,7 @@ impl Site {
 }
 
 fn place(site: &Site) -> Place<'static> {
-    Place { folder: site.folder.path().join("mnt"), disks: Disks::Machine, say: &|_| {} }
+    Place { folder: site.folder.path().join("mnt"), disks: Disks::Machine, console: &agent::Silent }
 }
 
 #[track_caller]

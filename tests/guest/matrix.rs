@@ -390,3 +390,17 @@ fn debian_12_generic_kernel_xfs_ifupdown() {
         root: "/dev/vda1",
     });
 }
+
+/// The folder of a UEFI machine whose root lies on a volume: for tests that move it as a machine of metal.
+pub fn uefi_lvm_machine() -> PathBuf {
+    require_root();
+    agent(&TestSite::new());
+    source(&Row {
+        name: "deb12-uefi-lvm",
+        tree: BOOKWORM,
+        options: &["firmware=uefi", "layout=lvm", "fs=xfs", "net=networkd"],
+        disks: 1,
+        gives_up: "",
+        root: "",
+    })
+}

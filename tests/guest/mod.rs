@@ -4,4 +4,7 @@ mod agent;
 mod controller;
 mod matrix;
 mod overlay;
+mod refused;
 mod registered;
+
+pub use matrix::uefi_lvm_machine;

@@ -2,9 +2,8 @@ use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::native::{NativeAgent, wait_until};
+use super::native::{Controller, NativeAgent, wait_until};
 use crate::common::TestSite;
-use crate::p2v::Controller;
 
 const MIB: u64 = 1 << 20;
 const SIZE: u64 = 96 * MIB;

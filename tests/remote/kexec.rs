@@ -6,9 +6,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::native::{Controller, agent};
 use crate::common::{TestSite, require_root, require_tool};
 use crate::end_to_end::run;
-use crate::p2v::{Controller, agent};
 
 const MAC: &str = "52:54:00:70:32:99";
 const PATIENCE: Duration = Duration::from_secs(900);

@@ -15,6 +15,7 @@ use super::{Exit, Failure, Global};
 use crate::controller::devices::Devices;
 use crate::hardware::{MacAddress, SmbiosUuid};
 use crate::image::RateSchedule;
+use crate::plan::{IpmiAccess, Power, RedfishAccess, SecretRef};
 use crate::units::{ByteCount, ByteRate, parse_duration};
 
 /// The arguments of `replant device`.
@@ -121,6 +122,8 @@ struct BootSourceArgs {
     /// Its serial number
     #[arg(long, value_name = "TEXT")]
     serial: Option<String>,
+    #[command(flatten)]
+    power: PowerArgs,
     /// How long to wait for it
     #[arg(long, value_name = "TIME", default_value = "24h", value_parser = parse_duration)]
     timeout: Duration,
@@ -130,6 +133,56 @@ struct BootSourceArgs {
     /// Release it: it boots its own disk again
     #[arg(long)]
     undo: bool,
+}
+
+/// How its power is switched; a person does it if nothing is said.
+#[derive(Debug, clap::Args)]
+struct PowerArgs {
+    /// Have its Redfish service boot it from the network
+    #[arg(long, value_name = "URL", requires_all = ["certificate", "user", "password"], conflicts_with = "ipmi")]
+    redfish: Option<String>,
+    /// That service's certificate: sha256:HEX
+    #[arg(long, value_name = "FINGERPRINT")]
+    certificate: Option<String>,
+    /// Have its IPMI service boot it from the network
+    #[arg(long, value_name = "HOST", requires_all = ["user", "password"])]
+    ipmi: Option<String>,
+    /// The cipher suite of IPMI
+    #[arg(long, value_name = "NUMBER")]
+    cipher: Option<u32>,
+    /// The user of either
+    #[arg(long)]
+    user: Option<String>,
+    /// Where the password is: env:NAME, file:PATH or command:CMD
+    #[arg(long, value_name = "REFERENCE", value_parser = parse_secret)]
+    password: Option<SecretRef>,
+}
+
+impl PowerArgs {
+    fn power(&self) -> Power {
+        let user = self.user.clone().unwrap_or_default();
+        match (&self.redfish, &self.ipmi, &self.password) {
+            (Some(url), _, Some(password)) => Power::Redfish(RedfishAccess {
+                url: url.clone(),
+                user,
+                password: password.clone(),
+                certificate: self.certificate.clone().unwrap_or_default(),
+            }),
+            (_, Some(host), Some(password)) => {
+                Power::Ipmi(IpmiAccess { host: host.clone(), cipher: self.cipher, user, password: password.clone() })
+            }
+            _ => Power::Manual,
+        }
+    }
+}
+
+fn parse_secret(text: &str) -> Result<SecretRef, String> {
+    match text.split_once(':') {
+        Some(("env", name)) => Ok(SecretRef::Env(name.to_owned())),
+        Some(("file", path)) => Ok(SecretRef::File(path.into())),
+        Some(("command", command)) => Ok(SecretRef::Command(command.to_owned())),
+        _ => Err("write env:NAME, file:PATH or command:CMD".to_owned()),
+    }
 }
 
 #[derive(Debug, clap::Args)]

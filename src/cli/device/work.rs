@@ -14,12 +14,15 @@ use crate::controller::{
     CONTROLLER_SOCKET, CaptureGrant, CapturedImage, DeployGrant, LocalAnswer, LocalClient, LocalError, LocalJob, Report,
 };
 use crate::image::{Cipher, Store, StoreKey, StoreSettings};
+use crate::power::{Force, Switch, Wait};
 use crate::progress::EventClient;
 use crate::sequence::{Node, Parameter, Sequence, Step, write};
 
 /// A device that was heard of so lately is there: its agent asks every twenty seconds.
 const THERE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(500);
+/// How long a machine may take to shut down, and to be on again.
+const TO_SWITCH: Duration = Duration::from_secs(15 * 60);
 
 /// The controller that jobs are given to: the one of the run, else the service.
 fn controller(root: &Utf8Path) -> PathBuf {
@@ -84,6 +87,14 @@ pub(super) fn boot_source(devices: &Devices, args: &BootSourceArgs, global: &Glo
     }
     if !args.check && !is_there(&device) {
         devices.set_boot(&device.id, BootAnswer::Agent, false)?;
+        if let Some(switch) = Switch::open(&args.power.power())? {
+            let line = format!("{} shuts down if it runs, and boots from the network", device.label());
+            EventClient::from_environment().note(line.clone());
+            if !global.json {
+                println!("{line}");
+            }
+            switch.boot_from_network(Force::Never, Wait(TO_SWITCH))?;
+        }
     }
     wait(devices, &WaitArgs { device: args.name.clone(), timeout: args.timeout, check: args.check }, global)
 }
@@ -253,6 +264,7 @@ fn follow(
             Report::End { message, .. } if message.is_empty() => continue,
             Report::End { step, outcome, message } => format!("{step}: {outcome}: {message}"),
             Report::Note { text } => text,
+            Report::Restart(point) => format!("the machine restarts, and goes on behind step {}", point.after),
             Report::Enrolled { .. } | Report::Edit(_) => continue,
         };
         events.note(line.clone());

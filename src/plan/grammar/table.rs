@@ -38,7 +38,7 @@ pub(super) static PLAN: Object = Object {
         key("defaults", Obj(&DEFAULTS), "What applies to every machine that does not say otherwise."),
         key("machines", List(&Obj(&MACHINE), 0), "The machines, in the order they are preferably started."),
         key("rules", Obj(&RULES), "Rules that this plan adds or silences."),
-        key("netboot", Obj(&NETBOOT), "The network boot service of `replant serve`."),
+        key("netboot", Obj(&NETBOOT), "The network boot service of `replant apply` and `replant serve`."),
         key("waves", List(&Obj(&WAVE), 0), "Groups of machines; a wave begins when the wave before has ended."),
     ],
 };
