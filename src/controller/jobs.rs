@@ -326,7 +326,7 @@ mod tests {
     #[test]
     fn a_job_that_is_handed_out_again_counts_from_one_and_goes_on_where_it_asked_for_a_restart() {
         let jobs = Jobs::default();
-        let mut made = jobs.queue("d1", "<x/>".into(), Vec::new());
+        let mut made = jobs.queue("d1", "<x/>".into(), Grants::default());
         let entry = |seq: u64, report| ReportEntry { seq, report };
         let note = |seq: u64| entry(seq, Report::Note { text: seq.to_string() });
         let (id, _) = jobs.next("d1").unwrap();

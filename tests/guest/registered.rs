@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use hyper::Method;
-use replant::agent::{self, BootOrder, Client, DeviceFacts, EnrolError, Enrolment, Finished, HttpError, Silent};
+use replant::agent::{
+    self, BootOrder, Client, DeviceFacts, Disks, EnrolError, Enrolment, Finished, HttpError, Place, Silent,
+};
 use replant::controller::devices::{Device, DeviceState, Devices, NewDevice};
 use replant::controller::{
     CaptureGrant, CaptureOpen, CaptureOpened, Embedded, EmbeddedOptions, LocalAnswer, LocalClient, LocalJob, Report,
@@ -220,7 +222,8 @@ fn a_sequence_survives_the_restart_that_one_of_its_steps_asks_for() {
     let (mut client, _) = LocalClient::create(&site.controller.socket(), &job).unwrap();
     let boot = || {
         let order = site.order(&device, Duration::from_secs(60));
-        agent::run(&order, site.folder.path().join("mnt"), &Silent).unwrap()
+        let place = Place { folder: site.folder.path().join("mnt"), disks: Disks::Machine, console: &Silent };
+        agent::run(&order, &place).unwrap()
     };
     assert_eq!(boot(), Finished::Restart);
     // All that the first boot knew is gone: it enrols again, is given the same job, and goes on.

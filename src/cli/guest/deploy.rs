@@ -84,7 +84,10 @@ pub fn run(args: &DeployArgs, global: &Global) -> Result<Exit, Failure> {
         return Ok(Exit::Absent);
     }
     let key = args.key.as_deref().filter(|reference| !reference.is_empty());
-    let images = images(args, key)?;
+    let images = match images(args, key) {
+        Err(_) if args.check && found(&marker).is_none() => return Ok(Exit::Absent),
+        images => images?,
+    };
     match found(&marker) {
         Some(Deployed { images: there }) if there == images => return Ok(Exit::Done),
         there if args.check => return Ok(if there.is_some() { Exit::Partial } else { Exit::Absent }),
