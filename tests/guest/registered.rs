@@ -253,6 +253,6 @@ fn a_large_batch_for_a_job_that_is_gone_is_not_sent_again_and_again() {
     let path = |what: &str| format!("/v1/devices/{}/jobs/{id}/{what}", one.device);
     let mut channel = one.client.channel(Duration::from_secs(1800)).unwrap().asking(path("resume"));
     // It is refused before it is read, so that what we see first is a broken connection.
-    let outcome = channel.post(&path("captures/disk0/batch"), &vec![1; 32 << 20]);
+    let outcome = channel.post(&path("captures/disk0/batch"), vec![1; 32 << 20]);
     assert_eq!(status(outcome), 410);
 }
