@@ -28,7 +28,8 @@ impl Site {
         let folder = tempfile::tempdir().unwrap();
         let root = Utf8PathBuf::try_from(folder.path().to_owned()).unwrap();
         let controller = Embedded::start(&EmbeddedOptions::loopback(folder.path().join(".replant"))).unwrap();
-        let store = Store::create(&folder.path().join("store"), StoreSettings::new(Cipher::None), None).unwrap();
+        let settings = StoreSettings { cipher: Cipher::None, chunk_size: 1 << 20 };
+        let store = Store::create(&folder.path().join("store"), settings, None).unwrap();
         let source = folder.path().join("source");
         std::fs::write(&source, [vec![1; SIZE as usize / 2], vec![0; SIZE as usize / 2]].concat()).unwrap();
         let request = CaptureRequest {
