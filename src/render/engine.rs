@@ -126,10 +126,7 @@ fn forbidden(language: Language, text: &str) -> Option<String> {
         _ => false,
     };
     let comment = |line: &&str| begins(line.trim_start()) && line.contains("{{");
-    match text.lines().find(comment) {
-        Some(line) => Some(format!("a value in a comment could end it: `{}`", line.trim())),
-        None => None,
-    }
+    text.lines().find(comment).map(|line| format!("a value in a comment could end it: `{}`", line.trim()))
 }
 
 fn registry(language: Language) -> Handlebars<'static> {

@@ -8,7 +8,7 @@ use std::thread;
 use cel::common::value::Val;
 use serde_json::{Map, Value as Json};
 
-use super::evaluate::{Answer, ask, context};
+use super::evaluate::{Answer, Violated, ask, context};
 use super::findings::{Findings, Silenced, Subject, Unknown, Violation};
 use super::hosts::{HostValues, erased::Word as _, fleet, hosts, plan_values, vm_key};
 use super::set::{Rule, RuleSet};
@@ -86,7 +86,7 @@ impl<'a> Checked<'a> {
 /// What one thread found, by position of the machine.
 #[derive(Default)]
 struct Part {
-    violations: Vec<(usize, usize, (String, String, Option<usize>))>,
+    violations: Vec<(usize, usize, Violated)>,
     unknown: BTreeMap<(usize, String), Vec<usize>>,
     broken: BTreeMap<(usize, String), usize>,
 }
