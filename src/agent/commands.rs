@@ -16,7 +16,7 @@ use super::discover::SeenDisk;
 use super::report::Reporter;
 use super::screen::{Console, Shown};
 use super::windows::{WindowsGuest, target_nics};
-use super::work::Place;
+use super::work::{Finished, Place};
 
 /// The drivers that a virtio target needs, if the sequence names none.
 const VIRTIO: [&str; 4] = ["virtio_pci", "virtio_blk", "virtio_scsi", "virtio_net"];
@@ -37,19 +37,20 @@ pub(super) struct Workbench<'a> {
     disks: &'a Disks,
     /// Who stands in front of the machine.
     console: &'a dyn Console,
-    off: Cell<bool>,
+    leaves: Cell<Option<Finished>>,
 }
 
 impl<'a> Workbench<'a> {
     pub(super) fn new(reporter: &'a Reporter, link: &'a Link, place: &'a Place<'a>) -> Self {
         let (guest, windows) = (RefCell::new(None), RefCell::new(None));
         let Place { folder, disks, console } = place;
-        Self { folder: folder.clone(), reporter, guest, windows, link, disks, console: *console, off: Cell::new(false) }
+        let (folder, console, leaves) = (folder.clone(), *console, Cell::new(None));
+        Self { folder, reporter, guest, windows, link, disks, console, leaves }
     }
 
-    /// Whether a step has asked for the machine to go off.
-    pub(super) fn goes_off(&self) -> bool {
-        self.off.get()
+    /// How the agent is to end behind this sequence, if a step has asked for it.
+    pub(super) fn leaves(&self) -> Option<Finished> {
+        self.leaves.get()
     }
 
     /// Every command of this agent.
@@ -61,10 +62,12 @@ impl<'a> Workbench<'a> {
         registry.register("guest.convert", |call: &StepCall<'_>| self.convert(call));
         registry.register("disk.flush", |_: &StepCall<'_>| self.flush());
         // The init powers off when the agent has ended: by then the end of the sequence is reported.
-        registry.register("shutdown", |_: &StepCall<'_>| {
-            self.off.set(true);
-            Ok(StepOutput::default())
-        });
+        for (command, how) in [("shutdown", Finished::Off), ("restart", Finished::Restart)] {
+            registry.register(command, move |_: &StepCall<'_>| {
+                self.leaves.set(Some(how));
+                Ok(StepOutput::default())
+            });
+        }
         // For steps whose whole purpose is the restart behind them.
         registry.register("nothing", |_: &StepCall<'_>| Ok(StepOutput::default()));
         registry.register("disk.protect", |_: &StepCall<'_>| self.protect());

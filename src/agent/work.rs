@@ -138,8 +138,8 @@ fn stay(
         };
         reachable = true;
         match work.perform_and_report(Some(job), &text, behind) {
-            Ok(Outcome::Done { off: true }) => return Ok(Finished::Off),
-            Ok(Outcome::Done { off: false }) => console.say("done; waiting for work"),
+            Ok(Outcome::Done { leaves: Some(how) }) => return Ok(how),
+            Ok(Outcome::Done { leaves: None }) => console.say("done; waiting for work"),
             Ok(Outcome::Restart { after }) => {
                 console.say(&format!("the machine restarts, and goes on behind step {after}"));
                 return Ok(Finished::Restart);
@@ -184,8 +184,8 @@ fn arm_watchdog(console: &dyn Console) -> Option<Watchdog> {
 enum Outcome {
     /// All of it is done.
     Done {
-        /// Whether the machine is to go off.
-        off: bool,
+        /// How the agent is to end, if it is.
+        leaves: Option<Finished>,
     },
     /// The machine restarts, and goes on.
     Restart {
@@ -259,7 +259,7 @@ impl Work<'_> {
         let registry = bench.registry();
         let mut told = Told { reporter, console: self.place.console, order: order_of(&sequence) };
         let outcome = match sequence::interpret(&sequence, &registry, &mut known, &mut told, after.as_deref()) {
-            Ok(Ending::Done { .. }) => Ok(Outcome::Done { off: bench.goes_off() }),
+            Ok(Ending::Done { .. }) => Ok(Outcome::Done { leaves: bench.leaves() }),
             Ok(Ending::Reboot { after }) => Ok(Outcome::Restart { after }),
             Err(failure) => Err(failure.to_string()),
         };

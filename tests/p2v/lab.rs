@@ -245,9 +245,8 @@ impl Apply {
     /// Prints how long each task took, for docs/p2v.md.
     pub fn print_times(&self, what: &str) {
         let begun: BTreeMap<String, f64> = self.events("task-started").into_iter().collect();
-        let finished = self.events("task-finished");
-        for (task, end) in &finished {
-            if let Some(begin) = begun.get(task) {
+        for (task, end) in self.events("task-done") {
+            if let Some(begin) = begun.get(&task) {
                 println!("| {what} | {task} | {:.1} s | at {end:.0} s |", end - begin);
             }
         }

@@ -275,7 +275,7 @@ pub fn run(args: &DeviceArgs, global: &Global) -> Result<Exit, Failure> {
         DeviceVerb::Release(args) => change::release(&devices, &args.device, global),
         DeviceVerb::Revoke(args) => change::revoke(&devices, &args.device, global),
         DeviceVerb::BootAgent(args) => change::boot_agent(&devices, &root, args, global),
-        DeviceVerb::BootSource(args) => work::boot_source(&devices, args, global),
+        DeviceVerb::BootSource(args) => work::boot_source(&devices, &root, args, global),
         DeviceVerb::Wait(args) => work::wait(&devices, args, global),
         DeviceVerb::Capture(args) => work::capture(&devices, &root, args, global),
         DeviceVerb::Deploy(args) => work::deploy(&devices, &root, args, global),

@@ -21,6 +21,8 @@ use crate::sequence::{Node, Parameter, Sequence, Step, write};
 /// A device that was heard of so lately is there: its agent asks every twenty seconds.
 const THERE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(500);
+/// How long an agent may take to hear that its machine is given back.
+const TO_LEAVE: Duration = Duration::from_secs(90);
 /// How long a machine may take to shut down, and to be on again.
 const TO_SWITCH: Duration = Duration::from_secs(15 * 60);
 
@@ -69,7 +71,12 @@ pub(super) fn wait(devices: &Devices, args: &WaitArgs, global: &Global) -> Resul
 }
 
 /// Registers a machine unless it is, has it boot into the agent, and waits for it.
-pub(super) fn boot_source(devices: &Devices, args: &BootSourceArgs, global: &Global) -> Result<Exit, Failure> {
+pub(super) fn boot_source(
+    devices: &Devices,
+    root: &Utf8Path,
+    args: &BootSourceArgs,
+    global: &Global,
+) -> Result<Exit, Failure> {
     let known = devices.list()?.into_iter().find(|device| device.name.as_deref() == Some(args.name.as_str()));
     let device = match (known, args.undo || args.check) {
         (Some(device), _) => device,
@@ -82,8 +89,7 @@ pub(super) fn boot_source(devices: &Devices, args: &BootSourceArgs, global: &Glo
         })?,
     };
     if args.undo {
-        devices.release(&device.id)?;
-        return Ok(Exit::Done);
+        return give_back(devices, root, &device, global);
     }
     if !args.check && !is_there(&device) {
         devices.set_boot(&device.id, BootAnswer::Agent, false)?;
@@ -97,6 +103,27 @@ pub(super) fn boot_source(devices: &Devices, args: &BootSourceArgs, global: &Glo
         }
     }
     wait(devices, &WaitArgs { device: args.name.clone(), timeout: args.timeout, check: args.check }, global)
+}
+
+/// Has a machine leave the agent for its own disk, then releases it. One that is not there, or does not listen, is released
+/// all the same: what it boots next is its own disk.
+fn give_back(devices: &Devices, root: &Utf8Path, device: &Device, global: &Global) -> Result<Exit, Failure> {
+    devices.set_boot(&device.id, BootAnswer::Local, false)?;
+    if is_there(device) {
+        let sequence = Sequence {
+            id: format!("{}_restart", device.label()),
+            description: "The machine goes back to its own system".to_owned(),
+            nodes: vec![step("restart", "restart", "Start again, from the machine's own disk", &[])],
+        };
+        let job =
+            LocalJob { device: Some(device.id.to_string()), ..LocalJob::alone(device.label(), write(&sequence), 0) };
+        let events = EventClient::from_environment();
+        if let Err(failure) = follow(&controller(root), &job, device, TO_LEAVE, &events, global) {
+            events.note(format!("{} may still be in the agent: restart it ({failure:?})", device.label()));
+        }
+    }
+    devices.release(&device.id)?;
+    Ok(Exit::Done)
 }
 
 fn step(id: &str, command: &str, description: &str, parameters: &[(&str, String)]) -> Node {
