@@ -280,5 +280,5 @@ fn a_plan_migrates_a_running_machine_and_refuses_two_of_them_at_once() {
     site.write("warm.yaml", warm.replace("name: live01", "name: live02"));
     let preview = site.replant(&["plan", "warm.yaml"]).expect(0).stdout;
     assert!(preview.contains("pre-copy 1 disk over ssh while the source works"), "{preview}");
-    assert!(preview.contains("how long live02 is down, after the pre-copy is known after"), "{preview}");
+    assert!(preview.contains("how long live02 is down after the pre-copy is known after"), "{preview}");
 }

@@ -29,7 +29,10 @@ pub(super) fn line(group: &Group) -> Option<String> {
         (Some(capture), Some(deploy)) => {
             format!("{name} is down for about {} from its restart on{how}", human(capture + rest + deploy))
         }
-        _ => format!("how long {name} is down{how} is known after the first machine of its kind"),
+        _ => format!(
+            "how long {name} is down{} is known after the first machine of its kind",
+            how.trim_start_matches(',')
+        ),
     })
 }
 
