@@ -171,7 +171,7 @@ struct Worker<G> {
 
 impl<G: ImageGiver> Worker<G> {
     fn new(giver: G) -> Result<Self> {
-        let decoder = Decoder::new().map_err(|error| remote(error))?;
+        let decoder = Decoder::new().map_err(remote)?;
         Ok(Self { giver, decoder, buffer: Aligned::default() })
     }
 
