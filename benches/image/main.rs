@@ -1,7 +1,8 @@
 //! The image engine beside the tools that people use instead, side by side in one run, medians.
 //!
 //! `cargo bench --bench image -- [SECTION...]` prints the tables of `docs/benchmarks.md`; sections are `jobs`, `noise`,
-//! `several`, `growth`, `memory`, `cuts` (all of them if none is named). The short form uses a disk of 1 GiB and 3 runs;
+//! `several`, `grid`, `growth`, `memory`, `cuts` (all of them if none is named). What is compared runs in turns: one run of
+//! each, then the next run of each. The short form uses a disk of 1 GiB and 3 runs;
 //! `REPLANT_BENCH_FULL=1` uses 16 GiB and 5 runs and needs some 20 GB. `REPLANT_BENCH_FOLDER` says where (a temporary
 //! folder if not), `REPLANT_BENCH_ROOTS` names tar files of root file systems, separated by colons, that go onto the
 //! disks; without them files below /usr do. Everything is deleted afterwards.
@@ -11,6 +12,8 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its tables")]
 
+mod again;
+mod contest;
 mod cuts;
 mod data;
 mod jobs;
@@ -64,10 +67,11 @@ fn main() -> Outcome<()> {
         full,
     };
     println!("{}, medians of {} runs, warm page cache, output synced\n", measure::machine()?, bench.runs);
-    let sections: [(&str, fn(&Bench) -> Outcome<()>); 6] = [
+    let sections: [(&str, fn(&Bench) -> Outcome<()>); 7] = [
         ("jobs", jobs::run),
         ("noise", jobs::noise),
         ("several", scale::several),
+        ("grid", again::grid),
         ("growth", scale::growth),
         ("memory", scale::memory),
         ("cuts", cuts::run),

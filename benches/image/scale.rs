@@ -86,7 +86,7 @@ pub fn several(bench: &Bench) -> Outcome<()> {
 
 /// Section `growth`: a disk with ever more data.
 pub fn growth(bench: &Bench) -> Outcome<()> {
-    let steps: &[u64] = if bench.full { &[1024, 2048, 4096, 8192] } else { &[64, 256, 512] };
+    let steps: &[u64] = if bench.full { &[1024, 4096, 16384] } else { &[64, 256, 512] };
     println!("### A disk with ever more in use (one run each)\n");
     head("capture of");
     let disk = bench.path("disk");

@@ -5,6 +5,7 @@ use std::sync::{Mutex, RwLock};
 
 use serde::{Deserialize, Serialize};
 
+use super::append::Writers;
 use super::catalog::{Catalog, PackFiles};
 use super::error::{ImageError, Result};
 use super::hex;
@@ -69,6 +70,7 @@ pub struct Store {
     pub(super) keys: Keys,
     pub(super) catalog: RwLock<Catalog>,
     pub(super) files: Mutex<PackFiles>,
+    pub(super) writers: Writers,
 }
 
 impl Store {
@@ -159,6 +161,7 @@ impl Store {
             keys,
             catalog: RwLock::new(catalog),
             files: Mutex::new(PackFiles::default()),
+            writers: Writers::default(),
         })
     }
 
