@@ -110,7 +110,7 @@ fn root(bench: &Bench, to: &Path) -> Outcome<()> {
         Some(tar) => sh("tar -C \"$2\" -xf \"$1\"", &[tar, to]).map(drop),
         None => {
             std::fs::create_dir_all(to.join("usr"))?;
-            let mut left = 200u64 << 20;
+            let mut left: u64 = bench.form.pick(30, 200, 200) << 20;
             for (number, entry) in walkdir::WalkDir::new("/usr").sort_by_file_name().into_iter().flatten().enumerate() {
                 let len = entry.metadata().map_or(0, |meta| meta.len());
                 if entry.file_type().is_file() && len <= left && number % 3 == 0 {

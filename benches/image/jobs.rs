@@ -213,7 +213,7 @@ pub fn run(bench: &Bench) -> Outcome<()> {
 
 /// Section `noise`.
 pub fn noise(bench: &Bench) -> Outcome<()> {
-    let mib: u64 = if bench.full { 4096 } else { 2048 };
+    let mib: u64 = bench.form.pick(32, 2048, 4096);
     let (disk, copy) = (bench.path("noise"), bench.path("copy"));
     let file = File::create(&disk)?;
     let mut buffer = vec![0; 1 << 20];

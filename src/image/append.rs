@@ -355,3 +355,113 @@ impl Drop for Appender<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::codec::Codec;
+    use crate::image::seal::Cipher;
+    use crate::image::store::StoreSettings;
+    use std::os::unix::fs::FileExt;
+
+    fn chunk(store: &Store, number: u8) -> (Record, Vec<u8>) {
+        let (id, plain) = (ChunkId([number; 32]), vec![number; 70_000]);
+        let (mut record, mut sealed) =
+            (Record { id, codec: Codec::Raw, plain: plain.len() as u32, stored: 0 }, Vec::new());
+        store.keys.chunk(&id).seal(&record.place(), &plain, &mut sealed);
+        record.stored = sealed.len() as u32;
+        (record, sealed)
+    }
+
+    fn has(store: &Store, record: &Record) -> bool {
+        store.catalog.read().unwrap().has(&record.id)
+    }
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::create(&folder.path().join("store"), StoreSettings::new(Cipher::None), None).unwrap();
+        (folder, store)
+    }
+
+    #[test]
+    fn whoever_relies_on_anothers_chunk_makes_it_durable() {
+        let (_folder, store) = store();
+        let (one, two) = (Appender::new(&store).unwrap(), Appender::new(&store).unwrap());
+        let (record, sealed) = chunk(&store, 1);
+        one.append(&record, &sealed).unwrap();
+        // Gathered, not written: another process sees nothing of it, the other appender does.
+        assert!(!has(&Store::open(store.root(), None).unwrap(), &record));
+        assert!(two.has(&record.id));
+        two.sync().unwrap();
+        assert!(has(&Store::open(store.root(), None).unwrap(), &record));
+        // A look at the folder in between changes nothing about what is still gathered.
+        let (record, sealed) = chunk(&store, 2);
+        one.append(&record, &sealed).unwrap();
+        drop(store.lease("look").unwrap());
+        assert!(has(&store, &record));
+        drop(one);
+        assert!(has(&Store::open(store.root(), None).unwrap(), &record));
+    }
+
+    #[test]
+    fn a_pack_that_is_lost_is_lost_for_all_who_rely_on_it() {
+        let (_folder, store) = store();
+        let (one, two, three) =
+            (Appender::new(&store).unwrap(), Appender::new(&store).unwrap(), Appender::new(&store).unwrap());
+        let ((record, sealed), (later, bytes)) = (chunk(&store, 1), chunk(&store, 2));
+        one.append(&record, &sealed).unwrap();
+        one.sync().unwrap();
+        one.append(&later, &bytes).unwrap();
+        assert!(two.has(&record.id) && two.has(&later.id) && three.has(&record.id));
+        let full = || io::Error::from_raw_os_error(28);
+        one.writer.give_up(&mut one.writer.lock(), HEADER_LEN + record.len(), full(), &store);
+        let errors = [one.append(&later, &bytes), one.sync()].map(|outcome| outcome.unwrap_err());
+        assert!(errors.iter().all(|error| matches!(error, ImageError::StoreFull { .. })), "{errors:?}");
+        assert!(matches!(two.sync().unwrap_err(), ImageError::StoreFull { .. }));
+        // What was durable stays; what was not is stored again by whoever needs it.
+        three.sync().unwrap();
+        assert!(three.has(&record.id) && !three.has(&later.id));
+        three.append(&later, &bytes).unwrap();
+        three.sync().unwrap();
+        drop(one);
+        assert!(two.has(&later.id));
+        two.sync().unwrap();
+        let again = Store::open(store.root(), None).unwrap();
+        assert!(has(&again, &record) && has(&again, &later));
+    }
+
+    #[test]
+    fn many_threads_append_while_the_pack_is_synced() {
+        let (_folder, store) = store();
+        let one = Appender::new(&store).unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..4u8 {
+                let (one, store) = (&one, &store);
+                scope.spawn(move || {
+                    for number in 0..50 {
+                        let (record, sealed) = chunk(store, thread * 50 + number);
+                        one.append(&record, &sealed).unwrap();
+                        if number % 10 == thread {
+                            one.sync().unwrap();
+                        }
+                    }
+                });
+            }
+        });
+        one.sync().unwrap();
+        let again = Store::open(store.root(), None).unwrap();
+        assert!((0..200).all(|number| has(&again, &chunk(&store, number).0)));
+        // Every record is there once and sound.
+        let packs = again.catalog.read().unwrap();
+        let pack = &packs.packs[0];
+        let file = std::fs::File::open(pack_path(store.root(), pack.id)).unwrap();
+        let mut found = Vec::new();
+        let end = pack::scan(&file, HEADER_LEN, pack.len.unwrap(), |offset, record| found.push((offset, record)));
+        assert_eq!((found.len(), end.unwrap()), (200, pack.indexed_end));
+        for (offset, record) in found {
+            let mut sealed = vec![0; record.stored as usize];
+            file.read_exact_at(&mut sealed, offset + pack::RECORD_HEADER_LEN as u64).unwrap();
+            assert!(store.keys.chunk(&record.id).open(&record.place(), &mut sealed).is_ok());
+        }
+    }
+}

@@ -208,8 +208,8 @@ pub(super) struct Restore<'a> {
 }
 
 /// Bytes of the disk between two records of how far it is.
-const SAVE_EVERY: u64 = 512 << 20;
-const SAVE_AFTER: Duration = Duration::from_secs(5);
+const SAVE_EVERY: u64 = 256 << 20;
+const SAVE_AFTER: Duration = Duration::from_secs(1);
 /// A disk with more data than this is not left in the page cache: it would push everything else out.
 pub(super) const KEPT_IN_CACHE: u64 = 1 << 30;
 /// Threads beyond those that decode, because so many wait for the target.

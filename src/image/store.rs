@@ -15,8 +15,8 @@ use super::manifest::{self, ImageId, Manifest, Unfinished, sync_folder, write_fi
 use super::name::{DiskName, escape};
 use super::seal::Cipher;
 
-/// Chunk size of a store that asks for no other.
-pub const DEFAULT_CHUNK_SIZE: u32 = 1 << 20;
+/// Chunk size of a store that asks for no other; `docs/image-store.md` says why.
+pub const DEFAULT_CHUNK_SIZE: u32 = 256 << 10;
 
 /// What is decided when a store is created, for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
