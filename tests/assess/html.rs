@@ -3,7 +3,7 @@
 use crate::common::TestSite;
 
 const PLAN: &str = r#"replant: 1
-name: NAME
+name: utrecht
 hosts:
   vs01:
     provider: qemu
@@ -94,7 +94,7 @@ fn the_page_stands_alone_and_holds_the_whole_assessment() {
     );
     assert_eq!(names.iter().filter(|name| *name == "svg").count(), 3 + 4 + 4 + 8 + 4, "legends, bars, curves");
     for part in [
-        "branch office: assessment",
+        "utrecht: assessment",
         "Refused: 1 error.",
         "chosen: 42.50% for 15 min, until 09-22 00:27",
         "chosen: 3 GiB, the peak of 09-27 20:13",

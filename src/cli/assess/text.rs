@@ -4,7 +4,7 @@ use std::fmt::{Display, Write as _};
 
 use super::Report;
 use crate::assess::placement::{HostReason, NoPlace, PlacedWave, Proposal, Shortage};
-use crate::assess::sizing::{Derivation, Gauge, Input, MachineSizing, Origin, Reassessment};
+use crate::assess::sizing::{Amount, Derivation, Gauge, Input, MachineSizing, Origin, Reassessment};
 use crate::diagnostic::{LineIndexes, Span};
 use crate::plan::Plan;
 use crate::units::Percent;
@@ -255,6 +255,14 @@ fn placement(text: &mut String, report: &Report<'_>, proposal: &Proposal) {
     }
 }
 
+/// An amount as people read it: what is no whole number of mebibytes is rounded.
+fn short(amount: &Amount) -> String {
+    match amount {
+        Amount::Bytes(bytes) if !bytes.0.is_multiple_of(1 << 20) => bytes.to_string(),
+        amount => amount.to_string(),
+    }
+}
+
 /// Who found no place, why, and what the best candidates lack.
 pub(super) fn no_place_lines(proposal: &Proposal, missing: &NoPlace) -> (String, &'static str, Vec<String>) {
     let names: Vec<&str> = missing.machines.iter().take(5).map(|at| &*proposal.machines[*at].name.0).collect();
@@ -272,7 +280,7 @@ pub(super) fn no_place_lines(proposal: &Proposal, missing: &NoPlace) -> (String,
         match reason {
             HostReason::Short { shortages, .. } => {
                 let each = shortages.iter().map(|Shortage { resource, needed, free, .. }| {
-                    format!("{resource} ({needed} needed, {free} free)")
+                    format!("{resource} ({} needed, {} free)", short(needed), short(free))
                 });
                 let alone = if shortages.len() == 1 { " alone" } else { "" };
                 format!("{host}: short of {}{alone}", each.collect::<Vec<_>>().join(", "))

@@ -134,10 +134,14 @@ impl Curve {
                     None => (LEFT, WIDTH - RIGHT),
                 };
                 let right = from > LEFT + inner / 2.0;
+                // Above the mark, unless that is where the title stands.
+                let above = y(one.value) - 6.0;
+                let text_y = if above < TOP + 10.0 { y(one.value) + 15.0 } else { above };
+                let text_x = if right { to - 4.0 } else { from + 4.0 };
                 json!({
                     "x1": point(from.min(to - 3.0).max(LEFT)), "x2": point(to), "y": point(y(one.value)),
                     "measured": one.at.is_some(), "bottom": point(TOP + HEIGHT),
-                    "text_x": point(if right { to } else { from }), "text_y": point(y(one.value) - 6.0),
+                    "text_x": point(text_x), "text_y": point(text_y),
                     "anchor": if right { "end" } else { "start" }, "text": one.text,
                 })
             })

@@ -47,13 +47,16 @@ impl Unit {
     }
 }
 
-/// Megabits with one decimal at most: a curve is no account.
 fn rate(bytes: u64) -> String {
-    let bits = bytes.saturating_mul(8);
+    bits(bytes.saturating_mul(8))
+}
+
+/// Bits per second, rounded up to what a drawing needs.
+pub(super) fn bits(bits: u64) -> String {
     match bits {
         0 => "0".to_owned(),
         1..1_000_000 => format!("{} kb/s", bits.div_ceil(1000)),
-        1_000_000..10_000_000 => format!("{:.1} Mb/s", bits as f64 / 1e6),
+        1_000_000..10_000_000 if bits % 1_000_000 > 0 => format!("{:.1} Mb/s", bits as f64 / 1e6),
         _ => BitRate::megabits(bits.div_ceil(1_000_000)).to_string(),
     }
 }

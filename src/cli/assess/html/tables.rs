@@ -141,7 +141,7 @@ pub(super) fn machine(machine: &MachineSizing) -> Value {
         "cost": text::or_unknown(machine.memory_cost.as_ref().map(|cost| cost.value)),
         "demand": text::or_unknown(machine.cpu_demand.as_ref().map(|demand| demand.value)),
         "reserved": text::or_unknown(machine.cpu.as_ref().map(|cpu| cpu.reserved.value)),
-        "network": text::or_unknown(machine.network.as_ref().map(|load| load.value)),
+        "network": text::or_unknown(machine.network.as_ref().map(|load| super::scale::bits(load.value.0))),
         "storage": text::or_unknown(machine.storage.as_ref().map(|need| need.value)),
         "advice": machine.advice.iter().map(|advice| advice.text()).collect::<Vec<_>>().join("; "),
     })
