@@ -90,7 +90,7 @@ pub(super) const INSPECTION: &str = r#"{ "disks": [{ "name": "disk0", "size": 21
       "kernels": [{ "release": "6.1.0-1-amd64", "initramfs": [], "virtio": true }], "initramfs_tools": [], "boot_loaders": ["grub"], "uefi": null,
       "interfaces": [{ "name": "enp0s3", "stack": "ifupdown", "file": "/etc/network/interfaces", "kind": "ethernet", "mac": "52:54:00:00:00:01",
         "dhcp": false, "addresses": ["192.0.2.17/24"], "gateways": ["192.0.2.1"], "dns": [], "below": [] }],
-      "mounts": [{ "device": "UUID=0f6e", "point": "/", "kind": "ext4" }], "services": ["ssh.service"], "hypervisor_tools": [],
+      "mounts": [{ "device": "UUID=0f6e", "point": "/", "kind": "ext4", "options": "errors=remount-ro" }], "services": ["ssh.service"], "hypervisor_tools": [],
       "selinux": null, "apparmor": true, "cloud_init": false, "machine_id": "x" } }] }"#;
 
 #[test]
