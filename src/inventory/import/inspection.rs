@@ -113,7 +113,10 @@ fn volume(name: &str, kind: VolumeKind, size: u64, content: Option<&FileSystem>)
     Volume {
         name: text(name.trim_start_matches("/dev/")),
         kind: Some(Fact::of(kind)),
-        file_system: content.and_then(|content| text(content.kind.name().to_lowercase().replace(' ', "-"))),
+        file_system: content.and_then(|content| match content.kind.mountable() {
+            Some(name) => text(name),
+            None => text(content.kind.name().to_lowercase().replace(' ', "-")),
+        }),
         label: content.and_then(|content| content.label.as_ref()).and_then(text),
         uuid: content.and_then(|content| content.uuid.as_ref()).and_then(text),
         size: Some(Fact::of(ByteCount(size))),
