@@ -7,6 +7,7 @@ mod exit;
 mod agent;
 mod apply;
 mod assess;
+mod coverage;
 mod device;
 mod graph;
 mod guest;

@@ -24,6 +24,6 @@ pub use bind::{KnownPlan, attach, load};
 pub use facts::{DiskFacts, DiskKind, MachineFacts, ResolvedMachine, ResolvedPlan};
 pub use holders::{Holder, holders};
 pub use migrated::leave_migrated;
-pub use probe::{ProbeError, observe, probe_disk};
+pub use probe::{ContentError, ProbeError, look_into, observe, probe_disk};
 pub use resolve::resolve;
 pub use windows::{LookError, look_for_windows};
