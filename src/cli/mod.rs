@@ -10,6 +10,7 @@ mod assess;
 mod device;
 mod graph;
 mod guest;
+mod guest_edits;
 mod image;
 mod init;
 mod inspect;

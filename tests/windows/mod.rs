@@ -4,6 +4,7 @@
 mod agent;
 mod fixture;
 mod generations;
+mod inspection;
 mod oracle;
 mod patches;
 mod refusals;
