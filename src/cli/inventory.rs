@@ -9,7 +9,8 @@ mod show;
 
 use clap::Subcommand;
 
-pub use files::replace;
+pub use files::{replace, save};
+pub use import::report;
 
 use super::{Exit, Failure, Global};
 use crate::inventory::import::Observer;
@@ -54,6 +55,7 @@ pub fn run(args: &InventoryArgs, global: &Global) -> Result<Exit, Failure> {
 }
 
 /// This program as an observer.
-fn observer(name: Option<String>) -> Observer {
+/// Who observes here.
+pub fn observer(name: Option<String>) -> Observer {
     Observer { by: format!("replant {}", env!("CARGO_PKG_VERSION")), name }
 }

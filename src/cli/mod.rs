@@ -11,6 +11,7 @@ mod coverage;
 mod device;
 mod graph;
 mod guest;
+mod guest_edits;
 mod image;
 mod init;
 mod inspect;

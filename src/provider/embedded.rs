@@ -48,6 +48,7 @@ pub const FILES: &[(&str, &str)] = files![
     "templates/sequences/deploy-vm.xml.hbs",
     "templates/sequences/guest-disks.xml.hbs",
     "templates/sequences/internal-state.xml.hbs",
+    "templates/sequences/script.xml.hbs",
     "templates/sequences/service-driver.xml.hbs",
 ];
 

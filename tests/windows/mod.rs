@@ -4,6 +4,7 @@
 mod agent;
 pub mod fixture;
 mod generations;
+mod inspection;
 mod oracle;
 mod patches;
 mod refusals;
