@@ -169,8 +169,16 @@ fn router(service: Arc<Service>) -> Router {
 
 /// No request takes longer, whoever sends it however slowly.
 async fn in_time(request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
     match timeout(REQUEST, next.run(request)).await {
-        Ok(response) => response,
+        Ok(response) => {
+            // What the routes refuse themselves is logged there, with the reason; this is what never reaches them.
+            let status = response.status();
+            if matches!(status.as_u16(), 400 | 404 | 405 | 413 | 415 | 422) {
+                tracing::warn!(%status, ?path, "a request was refused for its size or form");
+            }
+            response
+        }
         Err(_) => {
             tracing::warn!("a request was cut off after {REQUEST:?}");
             (StatusCode::REQUEST_TIMEOUT, "too slow").into_response()

@@ -24,6 +24,8 @@ pub(super) struct PackState {
     pub(super) id: PackId,
     /// Bytes of the pack file; `None` if it is not there.
     pub(super) len: Option<u64>,
+    /// Whether this process appends to it: then its length here counts what is not in the file yet.
+    pub(super) growing: bool,
     /// Sound entries of its index file.
     pub(super) indexed: u64,
     /// Where the last indexed record ends.
@@ -62,6 +64,9 @@ impl Catalog {
         ids.sort();
         for id in ids {
             let number = self.number(id);
+            if self.packs[number as usize].growing {
+                continue;
+            }
             let path = pack_path(root, id);
             self.packs[number as usize].len = match std::fs::metadata(&path) {
                 Ok(meta) => Some(meta.len()),
@@ -85,7 +90,14 @@ impl Catalog {
             return *number;
         }
         let number = u32::try_from(self.packs.len()).expect("fewer packs than 2^32");
-        self.packs.push(PackState { id, len: None, indexed: 0, indexed_end: HEADER_LEN, scanned_end: HEADER_LEN });
+        self.packs.push(PackState {
+            id,
+            len: None,
+            growing: false,
+            indexed: 0,
+            indexed_end: HEADER_LEN,
+            scanned_end: HEADER_LEN,
+        });
         self.numbers.insert(id, number);
         number
     }

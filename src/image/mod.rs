@@ -49,6 +49,7 @@ mod scrub;
 mod seal;
 mod set;
 mod source;
+mod stage;
 mod store;
 mod stream;
 pub mod used;

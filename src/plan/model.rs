@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::boot::{Netboot, Power};
 use super::capacity::{HostCapacity, HostSizing, MachinePlacement, Utilisation};
 use crate::diagnostic::{SourceText, Span, Spanned};
+use crate::guest::UserScript;
 pub use crate::hardware::{DiskFormat, Firmware};
 use crate::provider::RuleSpec;
 use crate::units::{ByteCount, ByteRate};
@@ -446,6 +447,29 @@ pub struct Guest {
     pub addresses: Vec<(String, String)>,
     /// Keys of LUKS containers, by the container's UUID.
     pub keys: Vec<(String, SecretRef)>,
+    /// The user's own scripts, in order.
+    pub run: Vec<GuestScript>,
+}
+
+/// A script of the user's own, and when it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuestScript {
+    /// When.
+    pub when: ScriptTime,
+    /// What.
+    pub script: UserScript,
+}
+
+/// When a script of the user's own runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScriptTime {
+    /// Offline in the restored system, before it is converted.
+    Before,
+    /// Offline in the restored system, after it was converted.
+    After,
+    /// When it starts for the first time on the target.
+    FirstBoot,
 }
 
 /// Whether the operating system is converted.

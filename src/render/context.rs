@@ -9,7 +9,7 @@ use crate::guest::windows::{Device, ServiceRule, TargetTables};
 use crate::inventory::{ResolvedMachine, ResolvedPlan};
 use crate::plan::{
     AgentSource, Allocation, Budget, CaptureRead, Compression, Convert, DeployBy, DiskFormat, Encryption, EndState,
-    Firmware, Host, Machine, Nic, OnReadError, Power, SecretRef,
+    Firmware, GuestScript, Host, Machine, Nic, OnReadError, Power, ScriptTime, SecretRef,
 };
 use crate::provider::{ArtifactSpec, Provider, ServiceMode, ToolSpec, file_stem};
 
@@ -153,9 +153,28 @@ struct GuestValues<'a> {
     skip: &'a [String],
     addresses: Vec<String>,
     keys: Vec<String>,
+    run: RunValues<'a>,
     drivers: &'a [String],
     services: Vec<ServiceValues<'a>>,
     windows: WindowsValues<'a>,
+}
+
+/// The user's own scripts, by when they run.
+#[derive(Serialize)]
+struct RunValues<'a> {
+    before: Vec<ScriptValues<'a>>,
+    after: Vec<ScriptValues<'a>>,
+    first_boot: Vec<ScriptValues<'a>>,
+}
+
+#[derive(Serialize)]
+struct ScriptValues<'a> {
+    number: usize,
+    name: &'a str,
+    timeout: String,
+    /// The step may take a little longer than the script, which is ended first.
+    step_timeout: String,
+    lines: Vec<&'a str>,
 }
 
 /// The provider's tables for Windows, a line for each entry.
@@ -258,6 +277,7 @@ pub fn machine_values(plan: &ResolvedPlan, machine: &Machine, facts: &ResolvedMa
             skip: &machine.guest.skip,
             addresses: machine.guest.addresses.iter().map(|(from, to)| format!("{from} {to}")).collect(),
             keys: machine.guest.keys.iter().map(|(uuid, key)| format!("{uuid}={}", reference(key))).collect(),
+            run: run_values(&machine.guest.run),
             drivers: &manifest.guest.drivers,
             services: manifest.guest.services.iter().map(service_values).collect(),
             windows: windows_values(side.provider.windows()),
@@ -432,6 +452,21 @@ fn nic_values((index, nic): (usize, &Nic)) -> NicValues<'_> {
 
 fn service_values(service: &ServiceMode) -> ServiceValues<'_> {
     ServiceValues { name: &service.name, mode: &service.mode }
+}
+
+fn run_values(scripts: &[GuestScript]) -> RunValues<'_> {
+    let at = |when: ScriptTime| {
+        let own = scripts.iter().filter(|script| script.when == when).enumerate();
+        own.map(|(index, GuestScript { script, .. })| ScriptValues {
+            number: index + 1,
+            name: &script.name,
+            timeout: format!("{}s", script.timeout.as_secs()),
+            step_timeout: format!("{}s", script.timeout.as_secs().saturating_add(60)),
+            lines: script.text.lines().collect(),
+        })
+        .collect()
+    };
+    RunValues { before: at(ScriptTime::Before), after: at(ScriptTime::After), first_boot: at(ScriptTime::FirstBoot) }
 }
 
 fn windows_values(tables: &TargetTables) -> WindowsValues<'_> {

@@ -176,11 +176,18 @@ fn a_certificate_opens_the_jobs_of_its_device_and_no_others() {
 
     let opened = site.post(&one.client, &mine("open"), open(SIZE, "S")).unwrap();
     let opened: CaptureOpened = serde_json::from_slice(&opened).unwrap();
-    assert_eq!((opened.chunk_size, opened.next_chunk, opened.compress), (1 << 20, 0, true));
+    assert_eq!((opened.chunk_size, opened.next_chunk, opened.compress), (replant::image::DEFAULT_CHUNK_SIZE, 0, true));
     assert_eq!(status(site.post(&one.client, &mine("batch"), vec![0; 64])), 409, "no batch");
     assert_eq!(status(site.post(&one.client, &mine("batch"), vec![0; MAX_BATCH + 1])), 413, "too large");
     assert_eq!(status(site.post(&one.client, &mine("finish"), Vec::new())), 409, "nothing has come yet");
-    let zeros = [b"rpB1".as_slice(), &0u64.to_le_bytes(), &1u32.to_le_bytes(), &[0], &8u64.to_le_bytes()].concat();
+    let zeros = [
+        b"rpB1".as_slice(),
+        &0u64.to_le_bytes(),
+        &1u32.to_le_bytes(),
+        &[0],
+        &(SIZE / u64::from(replant::image::DEFAULT_CHUNK_SIZE)).to_le_bytes(),
+    ]
+    .concat();
     assert_eq!(site.post(&one.client, &mine("batch"), zeros).unwrap(), [0]);
     site.post(&one.client, &mine("finish"), Vec::new()).unwrap();
     site.post(&one.client, &mine("finish"), Vec::new()).expect("an answer that got lost is given again");

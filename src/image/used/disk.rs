@@ -92,6 +92,10 @@ impl DiskReader for UsedDisk {
         Ok(())
     }
 
+    fn reads_cheaply(&self) -> bool {
+        self.disk.reads_cheaply()
+    }
+
     fn will_need(&self, offset: u64, len: u64) {
         self.runs_in(offset..offset + len).for_each(|run| self.disk.will_need(run.start, run.end - run.start));
     }

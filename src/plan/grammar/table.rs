@@ -423,6 +423,30 @@ static GUEST: Object = Object {
             "Addresses that become others on the target's network, wherever the guest's network configuration names them.",
         ),
         key("keys", List(&Obj(&LUKS_KEY), 0), "Keys of encrypted volumes, by reference."),
+        key(
+            "run",
+            List(&Obj(&GUEST_SCRIPT), 0),
+            "Scripts of your own, in order; those for another system are left out.",
+        ),
+    ],
+};
+
+static GUEST_SCRIPT: Object = Object {
+    name: "guest-script",
+    what: "a script of `guest.run`",
+    doc: "A script that runs in the guest.",
+    keys: &[
+        required(
+            "when",
+            Choice(&[
+                word("before", "in the restored system while it is off, before it is converted (Linux)"),
+                word("after", "the same, after it was converted (Linux)"),
+                word("first-boot", "when it starts for the first time on the target"),
+            ]),
+            "When it runs.",
+        ),
+        required("script", Text(&PATH), "Its file, relative to the first plan file."),
+        key("timeout", Amount(A::Duration(SECOND, 30 * DAY)), "Longest time that it may take. Default: `10m`."),
     ],
 };
 
