@@ -277,7 +277,8 @@ fn a_plan_migrates_a_running_machine_and_refuses_two_of_them_at_once() {
     // With the agent besides ssh, the pre-copy comes first.
     let warm = site.read("plan.yaml").replace("ssh: {", "agent: { mac: \"52:54:00:aa:bb:02\" }\n      ssh: {");
     let warm = warm.replace(&format!("path: {}", disk.device), &format!("path: \"serial:S0\", live: {}", disk.device));
-    site.write("warm.yaml", warm.replace("name: live01", "name: live02"));
+    let warm = warm.replace("name: live01", "name: live02").replace("memory: 256MiB", "memory: 512MiB");
+    site.write("warm.yaml", warm);
     let preview = site.replant(&["plan", "warm.yaml"]).expect(0).stdout;
     assert!(preview.contains("pre-copy 1 disk over ssh while the source works"), "{preview}");
     assert!(preview.contains("how long live02 is down after the pre-copy is known after"), "{preview}");
