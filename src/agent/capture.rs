@@ -26,7 +26,7 @@ pub struct Link {
 }
 
 /// How long the controller may be away before a capture gives up; it goes on where it was when it is begun again.
-const PATIENCE: Duration = Duration::from_secs(1800);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1800);
 /// The agent itself, the kernel and what they must not take from each other.
 const LEAST_MEMORY: u64 = 300 << 20;
 /// Memory of one connection: what is read, what is encoded, what is sent.
@@ -53,7 +53,7 @@ pub enum CaptureError {
         count: usize,
     },
     /// This is a system that works with its disks.
-    #[error("this is not the agent's own system: its disks are not made read-only, and not captured")]
+    #[error("this is not the agent's own system: its disks are neither made read-only nor captured nor written")]
     NotAgent,
     /// The machine is too small.
     #[error("this machine has {found} of memory, and a capture needs {}", ByteCount(LEAST_MEMORY))]
@@ -84,10 +84,8 @@ pub enum CaptureError {
     System(#[from] std::io::Error),
 }
 
-/// Which disk to capture, under which name.
+/// Which disk is meant.
 pub(super) struct Wanted<'a> {
-    /// Its name in the store.
-    pub(super) disk: &'a str,
     /// Its serial number.
     pub(super) serial: Option<&'a str>,
     /// Its size.
@@ -102,21 +100,39 @@ pub(super) fn is_agent() -> bool {
     Path::new(MARK).exists()
 }
 
-/// Makes every disk of this machine read-only, for everybody, until it boots again.
-pub(super) fn protect_all() -> Result<Vec<String>, CaptureError> {
-    if !is_agent() {
-        return Err(CaptureError::NotAgent);
+/// The disks that the agent works on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Disks {
+    /// All of this machine's, which has to be the agent's own system.
+    Machine,
+    /// Only these files or devices, and none of the machine's own.
+    Given(Vec<SeenDisk>),
+}
+
+impl Disks {
+    /// The disks.
+    pub(super) fn list(&self) -> Result<Vec<SeenDisk>, CaptureError> {
+        match self {
+            Self::Given(disks) => Ok(disks.clone()),
+            Self::Machine if is_agent() => Ok(disks()),
+            Self::Machine => Err(CaptureError::NotAgent),
+        }
     }
+}
+
+/// Makes every disk read-only, for everybody, until the machine boots again.
+pub(super) fn protect_all(disks: &Disks) -> Result<Vec<String>, CaptureError> {
     let mut protected = Vec::new();
-    for disk in disks() {
+    for disk in disks.list()? {
         device::protect(&disk.path).map_err(|error| CaptureError::Protect { path: disk.path.clone(), error })?;
         protected.push(disk.path.display().to_string());
     }
     Ok(protected)
 }
 
-fn choose(wanted: &Wanted<'_>) -> Result<SeenDisk, CaptureError> {
-    let all = disks();
+/// The one disk that is wanted.
+pub(super) fn choose(disks: &Disks, wanted: &Wanted<'_>) -> Result<SeenDisk, CaptureError> {
+    let all = disks.list()?;
     let matches = |disk: &&SeenDisk| {
         wanted.serial.is_none_or(|serial| disk.serial.as_deref() == Some(serial))
             && wanted.size.is_none_or(|size| disk.bytes == size)
@@ -146,26 +162,23 @@ struct Sink {
 impl BatchSink for Sink {
     fn deliver(&mut self, batch: Vec<u8>) -> Result<BatchAnswer, SinkError> {
         watchdog::alive_for(watchdog::CAPTURE);
-        Ok(BatchAnswer::decode(&self.channel.post(&self.path, &batch)?)?)
+        Ok(BatchAnswer::decode(&self.channel.post(&self.path, batch)?)?)
     }
 }
 
 /// Captures a disk; what was captured of it since this machine's boot is not read again. Returns facts.
-pub(super) fn capture(
+pub fn capture(
     link: &Link,
-    wanted: &Wanted<'_>,
+    disk: &str,
+    found: &SeenDisk,
     note: &dyn Fn(String),
     reached: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<Vec<(String, String)>, CaptureError> {
-    if !is_agent() {
-        return Err(CaptureError::NotAgent);
-    }
-    let found = choose(wanted)?;
     device::protect(&found.path).map_err(|error| CaptureError::Protect { path: found.path.clone(), error })?;
     let connections = connections()?;
     let path = |what: &str| {
         let Link { device, job, .. } = link;
-        format!("/v1/devices/{device}/jobs/{job}/captures/{}/{what}", wanted.disk)
+        format!("/v1/devices/{device}/jobs/{job}/captures/{disk}/{what}")
     };
     let standing = format!("/v1/devices/{}/jobs/{}/resume", link.device, link.job);
     let mut channel = link.client.channel(PATIENCE)?.asking(standing.clone());
@@ -176,14 +189,14 @@ pub(super) fn capture(
         boot: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned(),
     };
     let body = serde_json::to_vec(&open).map_err(|error| CaptureError::Answer(error.to_string()))?;
-    let opened: CaptureOpened = serde_json::from_slice(&channel.post(&path("open"), &body)?)
+    let opened: CaptureOpened = serde_json::from_slice(&channel.post(&path("open"), body)?)
         .map_err(|error| CaptureError::Answer(error.to_string()))?;
     if !opened.chunk_size.is_power_of_two() {
         return Err(CaptureError::Answer(format!("chunks of {} bytes", opened.chunk_size)));
     }
     let used = UsedDisk::new(reader(&found.path)?)?;
     let begin = (opened.next_chunk * u64::from(opened.chunk_size)).min(found.bytes);
-    note(format!("{}: {found} from byte {begin} on, over {connections} connections", wanted.disk));
+    note(format!("{disk}: {found} from byte {begin} on, over {connections} connections"));
     let (stop, tick) = (AtomicBool::new(false), |tick: Tick| reached(tick.done, tick.total));
     let control = Control::new(&stop, &tick).threads(connections).limit(opened.limit.map(ByteRate));
     let compression = if opened.compress { Compression::Zstd } else { Compression::None };
@@ -192,9 +205,9 @@ pub(super) fn capture(
         Ok(Sink { channel, path: path("batch") })
     };
     let sent = send_disk(&used, opened.chunk_size, opened.next_chunk, compression, connect, &control)?;
-    let image: CapturedImage = serde_json::from_slice(&channel.post(&path("finish"), b"")?)
+    let image: CapturedImage = serde_json::from_slice(&channel.post(&path("finish"), Vec::new())?)
         .map_err(|error| CaptureError::Answer(error.to_string()))?;
-    let fact = |name: &str, value: String| (format!("{}.{name}", wanted.disk), value);
+    let fact = |name: &str, value: String| (format!("{disk}.{name}"), value);
     Ok(vec![
         fact("image", image.id),
         fact("digest", image.digest),
@@ -208,7 +221,7 @@ fn reader(path: &Path) -> Result<Box<dyn DiskReader>, ImageError> {
 }
 
 /// As many connections as this machine has memory for.
-fn connections() -> Result<usize, CaptureError> {
+pub(super) fn connections() -> Result<usize, CaptureError> {
     connections_for(&std::fs::read_to_string("/proc/meminfo")?)
 }
 

@@ -13,6 +13,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::verify_tls13_signature;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -20,9 +21,12 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::controller::{Fingerprint, Identity, JOB_HEADER, SERVER_NAME, crypto_provider};
+use crate::image::remote::MAX_BATCH;
 
-/// Largest answer that is read: a sequence with all its text.
-const MAX_ANSWER: usize = 8 << 20;
+/// Largest answer that is read: the contents of the largest chunk that a store can have.
+const MAX_ANSWER: usize = MAX_BATCH;
+/// What is read of a connection at once: TLS by itself takes 4 KiB.
+const READ_AT_ONCE: usize = 64 << 10;
 /// Longest time of one request, with its connection.
 const REQUEST: Duration = Duration::from_secs(60);
 /// First wait of a channel after a failed attempt; doubles.
@@ -116,7 +120,7 @@ impl Client {
     ) -> Result<(Option<String>, Bytes), HttpError> {
         let exchange = async {
             let (mut sender, driver) = self.connect().await?;
-            let answer = self.exchange(&mut sender, method, path, body).await;
+            let answer = self.exchange(&mut sender, method, path, body.map(Bytes::from)).await;
             driver.abort();
             answer
         };
@@ -148,6 +152,7 @@ impl Client {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(broken)?;
         stream.set_nodelay(true).map_err(broken)?;
         let name = ServerName::try_from(SERVER_NAME).expect("the name is one");
+        let stream = BufReader::with_capacity(READ_AT_ONCE, stream);
         let stream = TlsConnector::from(self.config.clone()).connect(name, stream).await.map_err(broken)?;
         let (sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
@@ -160,7 +165,7 @@ impl Client {
         sender: &mut SendRequest<Full<Bytes>>,
         method: Method,
         path: &str,
-        body: Option<Vec<u8>>,
+        body: Option<Bytes>,
     ) -> Result<(Option<String>, Bytes), HttpError> {
         let broken = |error: hyper::Error| self.broken(std::io::Error::other(error));
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, SERVER_NAME);
@@ -168,7 +173,7 @@ impl Client {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
         let request = request
-            .body(Full::new(Bytes::from(body.unwrap_or_default())))
+            .body(Full::new(body.unwrap_or_default()))
             .map_err(|error| HttpError::Untrusted { at: self.at(), message: error.to_string() })?;
         sender.ready().await.map_err(broken)?;
         let response = sender.send_request(request).await.map_err(broken)?;
@@ -206,7 +211,8 @@ impl Channel {
     }
 
     /// Posts until there is an answer, or a refusal, or patience has an end.
-    pub fn post(&mut self, path: &str, body: &[u8]) -> Result<Bytes, HttpError> {
+    pub fn post(&mut self, path: &str, body: impl Into<Bytes>) -> Result<Bytes, HttpError> {
+        let body = body.into();
         let begun = Instant::now();
         let (mut wait, mut in_doubt) = (FIRST_WAIT, false);
         loop {
@@ -221,7 +227,7 @@ impl Channel {
                     if let Some(first) = first {
                         client.exchange(sender, Method::GET, first, None).await?;
                     }
-                    client.exchange(sender, Method::POST, path, Some(body.to_vec())).await
+                    client.exchange(sender, Method::POST, path, Some(body.clone())).await
                 })
                 .await
                 .unwrap_or_else(|_| Err(HttpError::Slow { at: client.at() }))

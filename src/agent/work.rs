@@ -1,6 +1,6 @@
 //! The agent at work: enrol, fetch the sequence, run it, report until the controller has heard the end.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use hyper::Method;
@@ -8,7 +8,7 @@ use hyper::Method;
 use crate::controller::{Report, ResumePoint};
 use crate::sequence::{self, Attempt, Ending, Facts, Observer, Sequence, Step};
 
-use super::capture::{Link, is_agent};
+use super::capture::{Disks, Link, is_agent};
 use super::commands::{Workbench, with_causes};
 use super::discover::{DeviceFacts, discover};
 use super::enrol::{EnrolError, Enrolment, enrol};
@@ -50,8 +50,19 @@ pub enum Finished {
     Restart,
 }
 
-/// Works off the boot order. `folder` is where file systems are mounted.
-pub fn run(order: &BootOrder, folder: PathBuf, console: &dyn Console) -> Result<Finished, AgentError> {
+/// What the agent works with.
+pub struct Place<'a> {
+    /// Where file systems are mounted.
+    pub folder: PathBuf,
+    /// The disks that may be captured or written.
+    pub disks: Disks,
+    /// Where it speaks.
+    pub console: &'a dyn Console,
+}
+
+/// Works off the boot order.
+pub fn run(order: &BootOrder, place: &Place<'_>) -> Result<Finished, AgentError> {
+    let console = place.console;
     let facts = discover();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (host, port) = &order.controller;
@@ -62,12 +73,12 @@ pub fn run(order: &BootOrder, folder: PathBuf, console: &dyn Console) -> Result<
     let enrolment = runtime.block_on(enrol_patiently(order, &facts, console))?;
     console.say(&format!("enrolled as {}", enrolment.device));
     if enrolment.stays {
-        return stay(&enrolment, &runtime, &facts, &folder, console);
+        return stay(&enrolment, &runtime, &facts, place);
     }
     let path = format!("/v1/devices/{}/sequence", enrolment.device);
     let text = runtime.block_on(enrolment.client.request(Method::GET, &path, None))?;
     drop(runtime);
-    let work = Work { enrolment: &enrolment, facts: &facts, folder: &folder, console };
+    let work = Work { enrolment: &enrolment, facts: &facts, place };
     match work.perform_and_report(None, &text, None)? {
         Outcome::Restart { after } => {
             let message = format!("step `{after}` asks for a restart, which this machine cannot come back from");
@@ -82,9 +93,9 @@ fn stay(
     enrolment: &Enrolment,
     runtime: &tokio::runtime::Runtime,
     facts: &DeviceFacts,
-    folder: &Path,
-    console: &dyn Console,
+    place: &Place<'_>,
 ) -> Result<Finished, AgentError> {
+    let console = place.console;
     let _watchdog = arm_watchdog(console);
     let base = format!("/v1/devices/{}", enrolment.device);
     let name = if enrolment.name.is_empty() { &enrolment.device } else { &enrolment.name };
@@ -92,7 +103,7 @@ fn stay(
     console.say(&format!("{name}, device {}: {}; waiting for work", enrolment.device, machine_line(facts)));
     let waiting = || console.show(Shown::Doing("waiting for work".to_owned()));
     waiting();
-    let work = Work { enrolment, facts, folder, console };
+    let work = Work { enrolment, facts, place };
     let mut reachable = true;
     loop {
         watchdog::alive_for(watchdog::IDLE);
@@ -187,8 +198,7 @@ enum Outcome {
 struct Work<'a> {
     enrolment: &'a Enrolment,
     facts: &'a DeviceFacts,
-    folder: &'a Path,
-    console: &'a dyn Console,
+    place: &'a Place<'a>,
 }
 
 impl Work<'_> {
@@ -202,8 +212,10 @@ impl Work<'_> {
         let Enrolment { client, device, .. } = self.enrolment;
         let survives = job.is_some();
         let reporter = Reporter::start(client.clone(), device, job.clone())?;
-        let link = job.map(|job| Link { client: client.clone(), device: device.clone(), job });
-        let (outcome, found) = self.perform(&String::from_utf8_lossy(text), behind, &reporter, link.as_ref());
+        // The job of a device that was made for it alone has the device's name.
+        let job = job.unwrap_or_else(|| device.clone());
+        let link = Link { client: client.clone(), device: device.clone(), job };
+        let (outcome, found) = self.perform(&String::from_utf8_lossy(text), behind, &reporter, &link);
         watchdog::alive_for(watchdog::IDLE * 2);
         match &outcome {
             Ok(Outcome::Restart { after }) if survives => {
@@ -230,22 +242,22 @@ impl Work<'_> {
         text: &str,
         behind: Option<ResumePoint>,
         reporter: &Reporter,
-        link: Option<&Link>,
+        link: &Link,
     ) -> (Result<Outcome, String>, Facts) {
         let mut known: Facts = self.facts.clone();
         let sequence = match sequence::parse(text) {
             Ok(sequence) => sequence,
             Err(error) => return (Err(format!("the sequence cannot be read: {}", with_causes(&error))), known),
         };
-        self.console.say(&format!("sequence {}: {}", sequence.id, sequence.description));
+        self.place.console.say(&format!("sequence {}: {}", sequence.id, sequence.description));
         // What the steps before the restart found still holds; of this machine, what is seen now does.
         let (after, found) = behind.map_or_else(Default::default, |point| (Some(point.after), point.facts));
         for (name, value) in found {
             known.entry(name).or_insert(value);
         }
-        let bench = Workbench::new(self.folder.to_owned(), reporter, link, self.console);
+        let bench = Workbench::new(reporter, link, self.place);
         let registry = bench.registry();
-        let mut told = Told { reporter, console: self.console, order: order_of(&sequence) };
+        let mut told = Told { reporter, console: self.place.console, order: order_of(&sequence) };
         let outcome = match sequence::interpret(&sequence, &registry, &mut known, &mut told, after.as_deref()) {
             Ok(Ending::Done { .. }) => Ok(Outcome::Done { leaves: bench.leaves() }),
             Ok(Ending::Reboot { after }) => Ok(Outcome::Restart { after }),

@@ -9,7 +9,7 @@ use clap::{Subcommand, ValueEnum};
 
 use super::{Exit, Failure, Global, logging};
 use crate::agent::build::{self, BuildOptions, BuildState, Flavour};
-use crate::agent::{self, BootOrder, Console, Finished, Screen, Shown};
+use crate::agent::{self, BootOrder, Console, Disks, Finished, Place, Screen, SeenDisk, Shown};
 
 /// The arguments of `replant agent`.
 #[derive(Debug, clap::Args)]
@@ -76,6 +76,19 @@ struct RunArgs {
     /// Where file systems are mounted
     #[arg(long, value_name = "DIR", default_value = "/mnt")]
     mounts: PathBuf,
+    /// Work on this file or device alone instead of the machine's disks, outside the agent's own system; may be given again
+    #[arg(long, value_name = "PATH[=SERIAL]", value_parser = parse_disk)]
+    disk: Vec<SeenDisk>,
+}
+
+fn parse_disk(text: &str) -> Result<SeenDisk, String> {
+    let (path, serial) = match text.split_once('=') {
+        Some((path, serial)) => (PathBuf::from(path), Some(serial.to_owned())),
+        None => (PathBuf::from(text), None),
+    };
+    let bytes = std::fs::File::open(&path).and_then(|file| crate::device::size(&file));
+    let bytes = bytes.map_err(|error| format!("{} cannot be opened: {error}", path.display()))?;
+    Ok(SeenDisk { path, bytes, serial })
 }
 
 /// Runs the verb.
@@ -137,8 +150,11 @@ fn run_agent(args: &RunArgs) -> Result<Exit, Failure> {
     };
     let order = BootOrder::parse(&words)?;
     logging::on_stderr(false);
-    let console = AgentConsole(Screen::open());
-    let outcome = agent::run(&order, args.mounts.clone(), &console);
+    // With disks that were given, this is not the machine's own agent: its screen belongs to somebody else.
+    let own = args.disk.is_empty();
+    let console = AgentConsole(if own { Screen::open() } else { None });
+    let disks = if own { Disks::Machine } else { Disks::Given(args.disk.clone()) };
+    let outcome = agent::run(&order, &Place { folder: args.mounts.clone(), disks, console: &console });
     if let Err(error) = &outcome {
         console.show(Shown::Error(error.to_string()));
     }

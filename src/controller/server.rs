@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
+use tokio::io::BufReader;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
@@ -26,7 +27,7 @@ use super::jobs::{JobError, Jobs};
 use super::peer::Peer;
 use super::pki::{Authority, Fingerprint, PkiError, crypto_provider};
 use super::protocol::{Ack, EnrolAnswer, EnrolRequest, JOB_HEADER, Report, ReportBatch};
-use super::transfer;
+use super::{pull, transfer};
 
 /// Largest body: a batch of reports.
 const MAX_BODY: usize = 1 << 20;
@@ -34,6 +35,8 @@ const MAX_BODY: usize = 1 << 20;
 const MAX_ENROL_BODY: usize = 32 << 10;
 /// Connections at once.
 const MAX_CONNECTIONS: usize = 256;
+/// What is read of a connection at once.
+const READ_AT_ONCE: usize = 64 << 10;
 const HANDSHAKE: Duration = Duration::from_secs(20);
 const HEADERS: Duration = Duration::from_secs(20);
 /// Longest time of a request, its body included.
@@ -120,6 +123,8 @@ async fn connection(
 ) -> io::Result<()> {
     // Without it the last segment of every answer waits for an acknowledgement.
     stream.set_nodelay(true)?;
+    // TLS by itself reads 4 KiB at once.
+    let stream = BufReader::with_capacity(READ_AT_ONCE, stream);
     let stream = timeout(HANDSHAKE, acceptor.accept(stream)).await??;
     let certificates = stream.get_ref().1.peer_certificates();
     let peer = Peer(certificates.and_then(|chain| chain.first()).map(Fingerprint::of));
@@ -146,8 +151,9 @@ async fn connection(
 
 fn router(service: Arc<Service>) -> Router {
     let enrolment = Router::new().route("/v1/enrol", post(enrol)).layer(DefaultBodyLimit::max(MAX_ENROL_BODY));
-    let captures = Router::new()
+    let transfers = Router::new()
         .route("/v1/devices/{device}/jobs/{job}/captures/{disk}/{what}", post(transfer::capture))
+        .route("/v1/devices/{device}/jobs/{job}/deploys/{disk}/{what}", post(pull::deploy))
         .layer(DefaultBodyLimit::disable());
     Router::new()
         .route("/health", get(health))
@@ -156,7 +162,7 @@ fn router(service: Arc<Service>) -> Router {
         .route("/v1/devices/{device}/reports", post(reports))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .merge(enrolment)
-        .merge(captures)
+        .merge(transfers)
         .layer(axum::middleware::from_fn(in_time))
         .with_state(service)
 }

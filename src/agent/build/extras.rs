@@ -89,7 +89,7 @@ fn version_magic(module: &[u8]) -> Option<String> {
     String::from_utf8(module[at..at + end].to_vec()).ok()
 }
 
-/// Is shown a file: whether it is a package's, its path inside, its bytes.
+/// Takes a file: whether it comes from a package, its path inside, its content.
 type Show<'a> = dyn FnMut(bool, &str, Vec<u8>) -> Result<(), BuildError> + 'a;
 
 /// Shows every file of a folder or package, with its path inside.

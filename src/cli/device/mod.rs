@@ -14,6 +14,7 @@ use super::status::state_root;
 use super::{Exit, Failure, Global};
 use crate::controller::devices::Devices;
 use crate::hardware::{MacAddress, SmbiosUuid};
+use crate::image::RateSchedule;
 use crate::plan::{IpmiAccess, Power, RedfishAccess, SecretRef};
 use crate::units::{ByteCount, ByteRate, parse_duration};
 
@@ -47,6 +48,8 @@ enum DeviceVerb {
     Wait(WaitArgs),
     /// Have a device's agent capture one of its disks into a store, through the controller
     Capture(CaptureArgs),
+    /// Have a device's agent put an image on one of its disks, through the controller
+    Deploy(DeployArgs),
     /// Have a device's agent switch its machine off, then release it
     ShutDown(WaitArgs),
     /// Remove a device: it is a stranger from now on
@@ -219,6 +222,40 @@ struct CaptureArgs {
     timeout: Duration,
 }
 
+#[derive(Debug, clap::Args)]
+struct DeployArgs {
+    /// Its id (or how that begins), name, MAC address, UUID or serial number
+    #[arg(value_name = "DEVICE")]
+    device: String,
+    /// The machine's name in the store
+    #[arg(long, value_name = "NAME")]
+    machine: String,
+    /// The disk's name in the store, such as disk0
+    #[arg(long, value_name = "NAME")]
+    disk: String,
+    /// This image instead of that of the newest sealed set
+    #[arg(long, value_name = "ID")]
+    image: Option<String>,
+    /// The image store's folder
+    #[arg(long, value_name = "FOLDER", default_value = "store")]
+    store: std::path::PathBuf,
+    /// Where the store's key is: env:NAME, file:PATH or command:CMD
+    #[arg(long, value_name = "REFERENCE", env = "REPLANT_STORE_KEY")]
+    key: Option<String>,
+    /// The serial number of the disk that is overwritten
+    #[arg(long, value_name = "TEXT")]
+    serial: String,
+    /// At most this fast: 200MBps, or with hours "50MBps 08:00-18:00 else 400MBps in Europe/Berlin"
+    #[arg(long, value_name = "RATE", value_parser = super::image::limits::parse_schedule)]
+    limit: Option<RateSchedule>,
+    /// Share a named budget with everything else that names it, such as lan="100MBps 08:00-18:00"
+    #[arg(long, value_name = "NAME=RATE")]
+    budget: Vec<String>,
+    /// How long the agent may be silent
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = parse_duration)]
+    timeout: Duration,
+}
+
 fn parse_size(text: &str) -> Result<ByteCount, String> {
     ByteCount::parse(text).map_err(|error| error.to_string())
 }
@@ -241,6 +278,7 @@ pub fn run(args: &DeviceArgs, global: &Global) -> Result<Exit, Failure> {
         DeviceVerb::BootSource(args) => work::boot_source(&devices, &root, args, global),
         DeviceVerb::Wait(args) => work::wait(&devices, args, global),
         DeviceVerb::Capture(args) => work::capture(&devices, &root, args, global),
+        DeviceVerb::Deploy(args) => work::deploy(&devices, &root, args, global),
         DeviceVerb::ShutDown(args) => work::shut_down(&devices, &root, args, global),
         DeviceVerb::Forget(args) => change::forget(&devices, &args.device, global),
     }

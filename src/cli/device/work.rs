@@ -1,5 +1,6 @@
 //! The verbs that have a device do something: they wait for it, and for what it reports.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -7,10 +8,10 @@ use camino::Utf8Path;
 
 use super::super::serve::socket_of;
 use super::super::{Exit, Failure, Global};
-use super::{BootSourceArgs, CaptureArgs, WaitArgs};
+use super::{BootSourceArgs, CaptureArgs, DeployArgs, WaitArgs};
 use crate::controller::devices::{BootAnswer, Device, DeviceState, Devices, NewDevice};
 use crate::controller::{
-    CONTROLLER_SOCKET, CaptureGrant, CapturedImage, LocalAnswer, LocalClient, LocalError, LocalJob, Report,
+    CONTROLLER_SOCKET, CaptureGrant, CapturedImage, DeployGrant, LocalAnswer, LocalClient, LocalError, LocalJob, Report,
 };
 use crate::image::{Cipher, Store, StoreKey, StoreSettings};
 use crate::power::{Force, Switch, Wait};
@@ -174,7 +175,7 @@ pub(super) fn capture(
         ..LocalJob::alone(&args.machine, write(&sequence), 0)
     };
     let events = EventClient::from_environment();
-    let image = follow(&controller(root), &job, &device, args.timeout, &events, global)?;
+    let (image, _) = follow(&controller(root), &job, &device, args.timeout, &events, global)?;
     let Some(image) = image else {
         return Err(Failure::with(Exit::Error, "the agent has ended without an image"));
     };
@@ -202,7 +203,53 @@ pub(super) fn capture(
     Ok(Exit::Done)
 }
 
-/// Gives a job to a device and follows it to its end.
+/// Has a device's agent put an image on one of its disks.
+pub(super) fn deploy(devices: &Devices, root: &Utf8Path, args: &DeployArgs, global: &Global) -> Result<Exit, Failure> {
+    let device = devices.named(&args.device)?;
+    let parameters = [("disk", args.disk.clone()), ("serial", args.serial.clone())];
+    let sequence = Sequence {
+        id: format!("{}_deploy-{}", args.machine, args.disk),
+        description: "Puts an image on a disk".to_owned(),
+        nodes: vec![step("deploy", "disk.deploy", &format!("Fetch {} from the store", args.disk), &parameters)],
+    };
+    let grant = DeployGrant {
+        machine: args.machine.clone(),
+        disk: args.disk.clone(),
+        image: args.image.clone(),
+        store: std::path::absolute(&args.store)?,
+        key: args.key.clone().filter(|reference| !reference.is_empty()),
+        serial: Some(args.serial.clone()),
+        limit: args.limit.as_ref().map(ToString::to_string),
+        budgets: Some((std::path::absolute(super::super::image::limits::folder())?, args.budget.clone())),
+    };
+    let job = LocalJob {
+        device: Some(device.id.to_string()),
+        deploys: vec![grant],
+        ..LocalJob::alone(&args.machine, write(&sequence), 0)
+    };
+    let events = EventClient::from_environment();
+    let (_, facts) = follow(&controller(root), &job, &device, args.timeout, &events, global)?;
+    let prefix = format!("{}.", args.disk);
+    let found: BTreeMap<&str, &str> =
+        facts.iter().filter_map(|(name, value)| Some((name.strip_prefix(&prefix)?, value.as_str()))).collect();
+    for (name, value) in &found {
+        events.output(&name.replace('-', "_"), value);
+    }
+    match global.json {
+        true => println!("{}", serde_json::to_string(&found)?),
+        false => println!(
+            "image {} of {}/{} is on the disk: {} bytes travelled, {} were done before",
+            found.get("image").unwrap_or(&"?"),
+            args.machine,
+            args.disk,
+            found.get("bytes-received").unwrap_or(&"?"),
+            found.get("bytes-resumed").unwrap_or(&"?")
+        ),
+    }
+    Ok(Exit::Done)
+}
+
+/// Gives a job to a device and follows it to its end. Returns the image that was made, if one was, and what was found.
 fn follow(
     socket: &std::path::Path,
     job: &LocalJob,
@@ -210,7 +257,7 @@ fn follow(
     timeout: Duration,
     events: &EventClient,
     global: &Global,
-) -> Result<Option<CapturedImage>, Failure> {
+) -> Result<(Option<CapturedImage>, BTreeMap<String, String>), Failure> {
     let again = |error: LocalError| match error {
         LocalError::Gone | LocalError::Socket { .. } => Failure::with(Exit::TryAgain, error),
         other => Failure::from(other),
@@ -234,7 +281,11 @@ fn follow(
                 made = image.or(made);
                 continue;
             }
-            Report::Result { ok: true, .. } => return Ok(made),
+            Report::Deployed { done, total, .. } => {
+                events.progress(done, Some(total), "bytes");
+                continue;
+            }
+            Report::Result { ok: true, facts, .. } => return Ok((made, facts)),
             Report::Result { message, .. } => return Err(Failure::with(Exit::Error, message)),
             Report::Begin { what, .. } => what,
             Report::End { message, .. } if message.is_empty() => continue,
