@@ -9,11 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
+
 use crate::controller::Report;
 use crate::guest::MachineInspection;
+use crate::sequence::SequenceError;
 
 use super::boot::{BootError, GuestStep, convert_guest};
 use super::keys::GuestKey;
+use super::preview::{GuestPreview, looking_only};
 
 const START: &str = include_str!("../../providers/qemu/inspect.sh");
 const SEQUENCE: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
@@ -59,6 +63,9 @@ pub enum InspectError {
     /// The folder of the small VM cannot be made.
     #[error("the folder of the inspecting VM cannot be made")]
     Folder(#[source] io::Error),
+    /// The rendered sequence cannot be read.
+    #[error("the sequence of the guest step cannot be read")]
+    Sequence(#[from] SequenceError),
     /// The agent could not do it.
     #[error(transparent)]
     Boot(#[from] BootError),
@@ -73,6 +80,30 @@ pub fn inspect_disks(
     interrupted: &Arc<AtomicBool>,
     told: impl FnMut(&Report),
 ) -> Result<MachineInspection, InspectError> {
+    answer(options, SEQUENCE.to_owned(), "guest.inspection", interrupted, told)
+}
+
+/// What the guest step of a rendered sequence would change in the guest of these disks; `None` if it converts nothing.
+pub fn preview_guest(
+    options: &InspectOptions,
+    sequence: &str,
+    interrupted: &Arc<AtomicBool>,
+    told: impl FnMut(&Report),
+) -> Result<Option<GuestPreview>, InspectError> {
+    match looking_only(sequence)? {
+        Some(looking) => answer(options, looking, "guest.preview", interrupted, told).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Runs a sequence that looks, and reads the fact that it ends with.
+fn answer<T: DeserializeOwned>(
+    options: &InspectOptions,
+    sequence: String,
+    fact: &str,
+    interrupted: &Arc<AtomicBool>,
+    told: impl FnMut(&Report),
+) -> Result<T, InspectError> {
     let folder = tempfile::Builder::new().prefix("replant-inspect-").tempdir().map_err(InspectError::Folder)?;
     prepare(folder.path(), options)?;
     let step = GuestStep {
@@ -80,14 +111,15 @@ pub fn inspect_disks(
         vm: folder.path().to_owned(),
         agent: options.agent.clone(),
         initramfs: None,
-        sequence: SEQUENCE.to_owned(),
+        sequence,
         controller: None,
         state: options.state.clone(),
         keys: options.keys.clone(),
+        deploys: Vec::new(),
         timeout: options.timeout,
     };
     let result = convert_guest(&step, interrupted, told)?;
-    let text = result.facts.get("guest.inspection").map_or("", String::as_str);
+    let text = result.facts.get(fact).map_or("", String::as_str);
     serde_json::from_str(text).map_err(InspectError::Answer)
 }
 

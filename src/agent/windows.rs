@@ -7,13 +7,12 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::guest::SkipList;
 use crate::guest::windows::driver::DriverPackage;
 use crate::guest::windows::{
     DiskView, FoundWindows, MountedVolume, NtfsMount, TargetNic, TargetTables, WindowsOptions, WindowsOutcome,
     WindowsSurvey, convert, survey,
 };
-use crate::guest::{Edit, RestoredDisk, SystemDisks};
+use crate::guest::{Edit, RestoredDisk, SkipList, SystemDisks, UserScript};
 
 use super::commands::with_causes;
 
@@ -99,7 +98,7 @@ impl WindowsGuest {
         &mut self,
         folder: &Path,
         nics: &[TargetNic],
-        skip: &SkipList,
+        (first_boot, skip): (&[UserScript], &SkipList),
         told: impl FnMut(&Edit),
     ) -> Result<WindowsOutcome, String> {
         // A hazard is told before ntfs-3g refuses with fewer words.
@@ -115,7 +114,7 @@ impl WindowsGuest {
         };
         let volume = MountedVolume::new(mount.at());
         self.mounted = Some(mount);
-        let options = WindowsOptions { tables: &tables, packages: &packages, nics, skip };
+        let options = WindowsOptions { tables: &tables, packages: &packages, nics, first_boot, skip };
         convert(&volume, &self.found.facts, &options, told).map_err(|error| with_causes(&error))
     }
 

@@ -20,7 +20,7 @@ pub fn check_windows(
         let Some(windows) = converted(machine, survey) else { continue };
         let Some(tables) = tables(plan, catalog, machine) else { continue };
         let skip = SkipList::new(machine.guest.skip.iter().cloned());
-        let options = WindowsOptions { tables, packages, nics: &[], skip: &skip };
+        let options = WindowsOptions { tables, packages, nics: &[], first_boot: &[], skip: &skip };
         for reason in refusals(&windows.facts, &options) {
             let message = format!("the Windows of `{}` on {} cannot be converted", machine.name.value, windows.volume);
             found.push(

@@ -13,7 +13,10 @@ use crate::agent::{BootError, InspectError, InspectOptions, inspect_disks};
 use crate::controller::Report;
 use crate::guest::linux::facts::LinuxFacts;
 use crate::guest::linux::network::Interface;
+use crate::guest::windows::{BootDevice, BootFacts, BootMode, WindowsFacts};
 use crate::guest::{FsState, InspectedSystem, MachineInspection, SystemFacts};
+use crate::inventory::inspected_facts;
+use crate::inventory::model::{Document, Method, Observation};
 use crate::units::{ByteCount, parse_duration};
 
 /// The arguments of `replant inspect`.
@@ -34,6 +37,12 @@ pub struct InspectArgs {
     /// The folder of downloaded packages [default: ~/.cache/replant]
     #[arg(long, value_name = "DIR", env = "REPLANT_CACHE")]
     cache: Option<PathBuf>,
+    /// Write what was found into an inventory document in this folder; one that is there is brought up to date
+    #[arg(long, value_name = "FOLDER")]
+    facts: Option<camino::Utf8PathBuf>,
+    /// The machine's name in that document [default: what the system calls itself]
+    #[arg(long, requires = "facts")]
+    name: Option<String>,
     /// Longest time of everything
     #[arg(long, default_value = "10m", value_parser = parse_duration)]
     timeout: Duration,
@@ -85,11 +94,34 @@ pub fn run(args: &InspectArgs, global: &Global) -> Result<Exit, Failure> {
         }
         Err(error) => return Err(error.into()),
     };
+    if let Some(folder) = &args.facts {
+        let written = super::inventory::save(folder, vec![document(args, &found)?])?;
+        if !global.json {
+            super::inventory::report(&written, global);
+        }
+    }
     match global.json {
         true => println!("{}", serde_json::to_string_pretty(&found)?),
         false => print(&found),
     }
     Ok(Exit::Done)
+}
+
+/// What was found, as an inventory document.
+fn document(args: &InspectArgs, found: &MachineInspection) -> Result<Document, Failure> {
+    let facts = inspected_facts(found);
+    let own = facts.os.host_name.as_ref().map(|name| name.value.clone());
+    let name = args.name.clone().or(own).ok_or_else(|| {
+        Failure::with(Exit::Usage, "the disks do not say what the machine is called: give it a name with `--name`")
+    })?;
+    let source: Vec<String> = args.disks.iter().map(|disk| disk.display().to_string()).collect();
+    let observation = Observation {
+        by: super::inventory::observer(None).by,
+        how: Method::Inspection,
+        source: Some(source.join(", ")),
+        when: Some(jiff::Timestamp::now()),
+    };
+    Ok(Document::new(name, observation, facts))
 }
 
 /// By the first bytes; anything without a known magic number is raw.
@@ -160,12 +192,7 @@ fn print_system(system: &InspectedSystem) {
     println!("{} on {} ({})", system.name, system.device, system.root);
     let facts = match &system.facts {
         SystemFacts::Linux(facts) => facts,
-        SystemFacts::Other { kind } => return println!("  {kind}"),
-    };
-    let line = |name: &str, value: String| {
-        if !value.is_empty() {
-            println!("  {name:<14}{value}");
-        }
+        SystemFacts::Windows(facts) => return print_windows(facts),
     };
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     line("host name", text(&facts.hostname));
@@ -195,6 +222,66 @@ fn print_system(system: &InspectedSystem) {
     line("SELinux", text(&facts.selinux));
     line("switched on", switched_on(facts));
     line("services", facts.services.join(" "));
+}
+
+fn line(name: &str, value: String) {
+    if !value.is_empty() {
+        println!("  {name:<14}{value}");
+    }
+}
+
+fn print_windows(facts: &WindowsFacts) {
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    line("host name", text(&facts.host_name));
+    line("edition", text(&facts.edition));
+    line("build", format!("{} {}", facts.build, text(&facts.service_pack)).trim().to_owned());
+    line("architecture", facts.architecture.name().to_owned());
+    line("control set", facts.control_set.clone());
+    if let Some(boot) = &facts.boot {
+        line("boot", boot_line(boot));
+    }
+    let driver = |start: &str| {
+        let all = facts.services.iter().filter(|service| service.driver && service.start.name() == start);
+        all.map(|service| service.name.as_str()).collect::<Vec<_>>().join(" ")
+    };
+    line("boot drivers", driver("boot"));
+    for adapter in &facts.adapters {
+        let addresses: Vec<String> =
+            adapter.addresses.iter().map(|(address, mask)| format!("{address} mask {mask}")).collect();
+        let how = if adapter.dhcp { "DHCP".to_owned() } else { addresses.join(", ") };
+        line("network", format!("{}: {how}, via {}", adapter.name, adapter.gateways.join(" ")));
+    }
+    for tool in &facts.tools {
+        line("tools", format!("{} {}", tool.name, text(&tool.version)));
+    }
+    line("in the way", facts.obstacles.join(", "));
+    let hints = [("TPM in use", facts.tpm), ("fast startup", facts.fast_startup), ("clock is UTC", facts.clock_is_utc)];
+    line("hints", hints.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect::<Vec<_>>().join(", "));
+    line(
+        "services",
+        facts.services.iter().filter(|s| !s.driver).map(|s| s.name.as_str()).collect::<Vec<_>>().join(" "),
+    );
+    for hazard in &facts.hazards {
+        line("HAZARD", hazard.to_string());
+    }
+}
+
+fn boot_line(boot: &BootFacts) -> String {
+    let mode = match boot.mode {
+        BootMode::Bios => "BIOS",
+        BootMode::Uefi => "UEFI",
+    };
+    let mut parts = vec![format!("{mode}, store on {}", boot.store)];
+    if let Some(default) = &boot.default {
+        parts.push(default.path.clone().unwrap_or_else(|| default.id.clone()));
+        parts.extend(default.os_device.as_ref().map(|device| match device {
+            BootDevice::Boot => "on the device it was started from".to_owned(),
+            BootDevice::Mbr { disk, start } => format!("on the partition at byte {start} of disk {disk}"),
+            BootDevice::Gpt { disk, partition } => format!("on partition {partition} of disk {disk}"),
+            BootDevice::Other { number } => format!("on a device of type {number}"),
+        }));
+    }
+    parts.join(", ")
 }
 
 fn switched_on(facts: &LinuxFacts) -> String {

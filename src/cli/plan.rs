@@ -16,7 +16,7 @@ use crate::render::render;
 
 use super::apply::SelectionArgs;
 use super::prepare::{Prepared, prepare};
-use super::{Exit, Failure, Global, preview, say};
+use super::{Exit, Failure, Global, guest_edits, preview, say};
 
 /// The arguments of `replant plan`.
 #[derive(Debug, clap::Args)]
@@ -24,9 +24,13 @@ pub struct PlanArgs {
     /// The plan file
     #[arg(value_name = "PLAN")]
     plan: Utf8PathBuf,
-    /// Show every rendered artifact, or what changed in it since it last ran
+    /// Show every rendered artifact, or what changed in it since it last ran, and every edit of each guest that is known
+    /// beforehand
     #[arg(long)]
     detail: bool,
+    /// With --detail: look into Linux guests, too; starts the agent with each machine's source disks, which it only reads
+    #[arg(long, requires = "detail")]
+    inspect: bool,
     /// Explain one task: each input, and what it was when the task was last done
     #[arg(long, value_name = "ADDRESS")]
     explain: Option<String>,
@@ -56,12 +60,18 @@ pub fn run(args: &PlanArgs, global: &Global) -> Result<Exit, Failure> {
     if let Some(address) = &args.explain {
         explain(&prepared, address, global)?;
     } else if global.json {
-        anstream::println!("{}", json(&prepared));
+        let mut value = json(&prepared);
+        if args.detail {
+            value["guests"] = serde_json::to_value(guest_edits(&prepared, args.inspect, &texts(&prepared)?)?)?;
+        }
+        anstream::println!("{value}");
     } else {
         show(&prepared);
     }
     if args.detail && !global.json {
-        detail(&prepared)?;
+        let texts = texts(&prepared)?;
+        detail(&prepared, &texts)?;
+        guest_edits::print(&guest_edits(&prepared, args.inspect, &texts)?);
     }
     let changes = prepared.preview.has_changes();
     if let Some(out) = &args.out {
@@ -109,28 +119,46 @@ fn explain(prepared: &Prepared, address: &str, global: &Global) -> Result<(), Fa
     Ok(())
 }
 
-/// Prints each artifact of the selection, or its difference from the one that last ran.
-fn detail(prepared: &Prepared) -> Result<(), Failure> {
+/// The texts of the selection's artifacts, by path.
+fn texts(prepared: &Prepared) -> Result<BTreeMap<String, String>, Failure> {
     let wanted = folders(&prepared.selected);
     let texts: Mutex<BTreeMap<String, String>> = Mutex::default();
     let sink = |path: &str, text: &str, _: bool| {
-        texts.lock().expect("no thread panics while it holds the lock").insert(path.to_owned(), text.to_owned());
+        if wanted.contains(path.split('/').next().unwrap_or_default()) {
+            texts.lock().expect("no thread panics while it holds the lock").insert(path.to_owned(), text.to_owned());
+        }
         Ok(())
     };
     let chosen = |machine: &Machine| wanted.contains(&*file_stem(&machine.name.value.0));
     render(&prepared.plan, &prepared.catalog, &chosen, &sink)?;
+    Ok(texts.into_inner().expect("the threads have ended"))
+}
+
+fn guest_edits(
+    prepared: &Prepared,
+    inspect: bool,
+    texts: &BTreeMap<String, String>,
+) -> Result<Vec<guest_edits::GuestEdits>, Failure> {
+    let wanted = folders(&prepared.selected);
+    let chosen = |machine: &Machine| wanted.contains(&*file_stem(&machine.name.value.0));
+    let sequence = |machine: &Machine| {
+        let stem = file_stem(&machine.name.value.0);
+        texts.get(&format!("{stem}/{stem}_deploy-vm.xml")).cloned()
+    };
+    guest_edits::collect(prepared, &chosen, inspect, &sequence)
+}
+
+/// Prints each artifact of the selection, or its difference from the one that last ran.
+fn detail(prepared: &Prepared, texts: &BTreeMap<String, String>) -> Result<(), Failure> {
     let runs = match JournalReader::open(&prepared.plan.plan.root)? {
         Some(reader) => reader.runs()?.into_iter().rev().map(|run| run.about.folder).collect(),
         None => Vec::new(),
     };
     let mut unchanged = 0;
-    for (path, text) in texts.into_inner().expect("the threads have ended") {
-        if !wanted.contains(path.split('/').next().unwrap_or_default()) {
-            continue;
-        }
-        match last_run_of(&runs, &path) {
-            Some(before) if before == text => unchanged += 1,
-            Some(before) => anstream::println!("{}", unified_diff(&path, &before, &text)),
+    for (path, text) in texts {
+        match last_run_of(&runs, path) {
+            Some(before) if before == *text => unchanged += 1,
+            Some(before) => anstream::println!("{}", unified_diff(path, &before, text)),
             None => anstream::println!("=== {path}\n{text}"),
         }
     }

@@ -1,8 +1,8 @@
 //! Every edit that a guest needs on the target, and their application.
 
 use super::linux::network::{AddressMap, TargetNic};
-use super::linux::{bootloader, esp, fstab, identity, initramfs, network, storage, tools};
-use super::{DeviceNames, Edit, FileChange, Guest, GuestTree, SkipList, SystemDisks, TreeError};
+use super::linux::{bootloader, esp, firstboot, fstab, identity, initramfs, network, storage, tools};
+use super::{DeviceNames, Edit, FileChange, Guest, GuestTree, SkipList, SystemDisks, TreeError, UserScript};
 
 /// What is wanted of a conversion.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct ConvertOptions {
     pub addresses: AddressMap,
     /// Whether the target's firmware is UEFI.
     pub uefi: bool,
+    /// The user's own scripts for the first boot, in order.
+    pub first_boot: Vec<UserScript>,
     /// Edits that are left out.
     pub skip: SkipList,
 }
@@ -108,6 +110,11 @@ pub fn plan(tree: &GuestTree, disks: &SystemDisks, options: &ConvertOptions) -> 
     }
     if !skip.skips("tools") {
         conversion.changes.extend(tools::plan(tree)?);
+    }
+    if !skip.skips("run") {
+        let (changes, warnings) = firstboot::plan(tree, &options.first_boot)?;
+        conversion.changes.extend(changes);
+        conversion.warnings.extend(warnings);
     }
     conversion.changes.extend(identity::cloud_init(tree, skip)?);
     let relabel = identity::relabel(tree, &conversion.changes, skip)?;

@@ -164,7 +164,7 @@ pub fn detect(folder: &Path, wanted: Option<&str>) -> Result<Guest, DetectError>
 }
 
 /// What must not be converted, whatever its root is.
-fn refuse_unusable(disks: &SystemDisks) -> Result<(), DetectError> {
+pub fn refuse_unusable(disks: &SystemDisks) -> Result<(), DetectError> {
     for (device, _, content) in disks.contents() {
         match content.state {
             FsState::Usable => {}

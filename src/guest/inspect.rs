@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::detect::{Access, Candidate, DetectError, open, survey};
 use super::disks::{SystemDisks, Volume};
 use super::linux::facts::{LinuxFacts, linux_facts};
+use super::windows::{FoundWindows, WindowsFacts, WindowsSurvey};
 
 /// Everything that was found on a machine's disks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,11 +66,22 @@ pub struct InspectedSystem {
 pub enum SystemFacts {
     /// A Linux system.
     Linux(Box<LinuxFacts>),
-    /// Another system, of which this look knows the place only.
-    Other {
-        /// What it is.
-        kind: String,
-    },
+    /// A Windows.
+    Windows(Box<WindowsFacts>),
+}
+
+impl MachineInspection {
+    /// Adds what a look for Windows has found on the same disks.
+    pub fn add_windows(&mut self, survey: WindowsSurvey) {
+        self.systems.extend(survey.found.into_iter().map(|FoundWindows { volume, facts, .. }| InspectedSystem {
+            root: volume.clone(),
+            device: volume,
+            name: facts.product.clone(),
+            facts: SystemFacts::Windows(Box::new(facts)),
+        }));
+        self.closed.extend(survey.closed.iter().map(ToString::to_string));
+        self.closed.extend(survey.damaged);
+    }
 }
 
 /// Looks at the disks of this system. Nothing is written; mounts last as long as the look.

@@ -5,7 +5,7 @@
 //! disks -probe-> file systems -detect-> the root, mounted -linux-> edits with before and after -apply-> a guest that boots
 //! ```
 //!
-//! It works on mounted file systems of a machine that is off. It runs no program of the guest, never touches a running
+//! It works on mounted file systems of a machine that is off. It runs no program of the guest by itself, never touches a running
 //! system, and an edit that is in place already is no edit: converting twice equals converting once.
 
 mod convert;
@@ -18,18 +18,22 @@ mod label;
 pub mod linux;
 mod mount;
 mod probe;
+mod script;
 mod storage;
 mod text;
 mod tree;
 pub mod windows;
 
 pub use convert::{Conversion, ConvertError, ConvertOptions, apply, plan};
-pub use detect::{Access, Candidate, DetectError, Guest, Survey, choose_root, detect, looks_like_root, open, survey};
+pub use detect::{
+    Access, Candidate, DetectError, Guest, Survey, choose_root, detect, looks_like_root, open, refuse_unusable, survey,
+};
 pub use disks::{DeviceNames, Partition, RestoredDisk, SystemDisks, Volume, VolumeKind};
 pub use edit::{Content, Edit, FileChange, SkipList};
 pub use inspect::{InspectedContent, InspectedDisk, InspectedSystem, MachineInspection, SystemFacts, inspect};
 pub use mount::{MountError, Mounted};
 pub use probe::{FileSystem, FsKind, FsState, probe, probe_bytes};
+pub use script::UserScript;
 pub use storage::{Closed, KEY_FOLDER, StorageError, VOLUME_MODULES, assemble, has_volumes, release};
 pub use text::Text;
 pub use tree::{GuestTree, TreeError};

@@ -105,6 +105,20 @@ impl Mounted {
         })
     }
 
+    /// Lets programs on the mounted file systems run, or not any more.
+    pub fn allow_programs(&self, allow: bool) -> Result<(), MountError> {
+        let base = MountFlags::NODEV | MountFlags::NOSUID;
+        let flags = if allow { base } else { base | MountFlags::NOEXEC };
+        for at in &self.at {
+            mount_remount(at, flags, "").map_err(|error| MountError::Mount {
+                device: at.clone(),
+                at: at.clone(),
+                error: error.into(),
+            })?;
+        }
+        Ok(())
+    }
+
     /// Unmounts everything: only then is every change on the disk for certain.
     pub fn release(mut self) -> Result<(), MountError> {
         while let Some(at) = self.at.pop() {

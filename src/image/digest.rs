@@ -30,7 +30,7 @@ impl fmt::Display for PlainDigest {
 
 /// Hashes zeros without making them each time.
 fn update_zeros(hasher: &mut blake3::Hasher, mut len: u64) {
-    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
     while len > 0 {
         let step = len.min(ZEROS.len() as u64);
         hasher.update(&ZEROS[..step as usize]);

@@ -83,5 +83,5 @@ pub use repair::{PackRepair, RepairReport, repair};
 pub use scrub::{ScrubReport, scrub};
 pub use seal::Cipher;
 pub use set::{SealedSet, SetMember, SetState, all_sets, newest_set, seal_set, set_state};
-pub use source::{OnReadError, ReadMode, ReadPlan, Reading};
+pub use source::{Live, OnReadError, ReadMode, ReadPlan, Reading};
 pub use store::{DEFAULT_CHUNK_SIZE, Store, StoreSettings};

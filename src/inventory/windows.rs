@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::guest::windows::{DiskView, WindowsSurvey, survey};
+use crate::guest::windows::{DiskView, FoundWindows, WindowsOptions, WindowsOutcome, WindowsSurvey, preview, survey};
 use crate::image::{DiskReader, open_source};
 
 use super::{DiskFacts, ResolvedMachine};
@@ -19,6 +19,23 @@ pub struct LookError {
 
 /// Every Windows on a machine's source disks.
 pub fn look_for_windows(machine: &ResolvedMachine) -> Result<WindowsSurvey, LookError> {
+    viewing(machine, |views| survey(views).map_err(|error| said(&error)))
+}
+
+/// What the conversion of a Windows that was found would change.
+pub fn preview_windows(
+    machine: &ResolvedMachine,
+    found: &FoundWindows,
+    options: &WindowsOptions<'_>,
+) -> Result<WindowsOutcome, LookError> {
+    viewing(machine, |views| preview(views, found, options).map_err(|error| said(&error)))
+}
+
+/// Opens a machine's disks for as long as `look` takes.
+fn viewing<T>(
+    machine: &ResolvedMachine,
+    look: impl FnOnce(&[DiskView<'_>]) -> Result<T, LookError>,
+) -> Result<T, LookError> {
     let mut readers = Vec::new();
     for disk in &machine.disks {
         readers.push(open(disk)?);
@@ -38,7 +55,11 @@ pub fn look_for_windows(machine: &ResolvedMachine) -> Result<WindowsSurvey, Look
             read_at,
         })
         .collect();
-    survey(&views).map_err(|error| LookError { path: error.to_string(), message: cause(&error) })
+    look(&views)
+}
+
+fn said(error: &dyn std::error::Error) -> LookError {
+    LookError { path: error.to_string(), message: cause(error) }
 }
 
 fn open(disk: &DiskFacts) -> Result<Box<dyn DiskReader>, LookError> {

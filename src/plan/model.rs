@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::boot::{Netboot, Power};
 use super::capacity::{HostCapacity, HostSizing, MachinePlacement, Utilisation};
 use crate::diagnostic::{SourceText, Span, Spanned};
+use crate::guest::UserScript;
 pub use crate::hardware::{DiskFormat, Firmware};
 use crate::provider::RuleSpec;
 use crate::units::{ByteCount, ByteRate};
@@ -212,6 +213,27 @@ pub struct Source {
     pub disks: Vec<SourceDisk>,
     /// The machine that has them, if the agent reads them there.
     pub agent: Option<AgentSource>,
+    /// The running machine, if they are read over ssh: alone, or before the agent reads them.
+    pub ssh: Option<SshSource>,
+}
+
+/// A Linux that runs and is read over ssh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SshSource {
+    /// Name or address.
+    pub host: String,
+    /// Who logs in there.
+    pub user: String,
+    /// The port.
+    pub port: u16,
+    /// The private key's file, absolute path.
+    pub key: Utf8PathBuf,
+    /// The file with the host's own key, absolute path.
+    pub known_hosts: Utf8PathBuf,
+    /// How long its file systems may be frozen, if they are.
+    pub freeze: Option<Duration>,
+    /// Whether an image that is not consistent will do.
+    pub accept_inconsistent: bool,
 }
 
 /// A machine that boots into the agent: what finds it.
@@ -236,6 +258,17 @@ pub struct SourceDisk {
     pub format: Option<DiskFormat>,
     /// What the agent knows it by, if the agent reads it.
     pub in_agent: Option<AgentDisk>,
+    /// What it is called on the running machine, if it is read over ssh.
+    pub live: Option<LiveDisk>,
+}
+
+/// A disk of a running machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveDisk {
+    /// Its device there, or a file.
+    pub device: String,
+    /// Its size.
+    pub size: ByteCount,
 }
 
 /// A disk of a machine in the agent.
@@ -313,6 +346,8 @@ pub struct Target {
     pub disk_format: DiskFormat,
     /// Preallocated or growing.
     pub allocation: Allocation,
+    /// Who writes the disks.
+    pub deploy: DeployBy,
     /// What its deploys share with others.
     pub budget: Option<Budget>,
     /// The virtual network the NICs are connected to at the commit point; the provider gives it meaning.
@@ -331,6 +366,16 @@ pub enum Allocation {
     Fixed,
     /// Space is taken as it is written.
     Dynamic,
+}
+
+/// Who writes the VM's disks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeployBy {
+    /// We, for the disk files can be opened here.
+    Host,
+    /// The agent in the VM, which fetches the images through the controller.
+    Agent,
 }
 
 /// What several captures and deploys may use together.
@@ -402,6 +447,29 @@ pub struct Guest {
     pub addresses: Vec<(String, String)>,
     /// Keys of LUKS containers, by the container's UUID.
     pub keys: Vec<(String, SecretRef)>,
+    /// The user's own scripts, in order.
+    pub run: Vec<GuestScript>,
+}
+
+/// A script of the user's own, and when it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuestScript {
+    /// When.
+    pub when: ScriptTime,
+    /// What.
+    pub script: UserScript,
+}
+
+/// When a script of the user's own runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScriptTime {
+    /// Offline in the restored system, before it is converted.
+    Before,
+    /// Offline in the restored system, after it was converted.
+    After,
+    /// When it starts for the first time on the target.
+    FirstBoot,
 }
 
 /// Whether the operating system is converted.

@@ -36,6 +36,7 @@ pub const FILES: &[(&str, &str)] = files![
     "templates/netboot/first.ipxe.hbs",
     "templates/netboot/grub.cfg.hbs",
     "templates/netboot/local.ipxe.hbs",
+    "templates/reports/assess.html.hbs",
     "templates/scripts/capture.sh.hbs",
     "templates/scripts/cleanup-vm.sh.hbs",
     "templates/scripts/common-init.sh.hbs",
@@ -47,6 +48,7 @@ pub const FILES: &[(&str, &str)] = files![
     "templates/sequences/deploy-vm.xml.hbs",
     "templates/sequences/guest-disks.xml.hbs",
     "templates/sequences/internal-state.xml.hbs",
+    "templates/sequences/script.xml.hbs",
     "templates/sequences/service-driver.xml.hbs",
 ];
 

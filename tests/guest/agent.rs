@@ -11,7 +11,7 @@ fn cache() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("end-to-end/agent")
 }
 
-fn build(site: &TestSite, words: &[&str]) -> Finished {
+pub(super) fn build(site: &TestSite, words: &[&str]) -> Finished {
     for (tool, package) in [("apt-get", "apt"), ("dpkg-deb", "dpkg")] {
         require_tool(tool, package);
     }
@@ -56,12 +56,14 @@ cd "${0%/*}"
 [ "$1" = agent ]
 exec qemu-system-x86_64 -accel tcg,tb-size=256 -m 384 -nodefaults -display none -daemonize -no-reboot \
     -kernel "$2" -initrd "$3" -append "$4" -netdev user,id=n,ipv6=off -device virtio-net-pci,netdev=n \
-    -drive if=none,id=disk0,format=raw,file=disk0.raw,cache=unsafe -device virtio-blk-pci,drive=disk0,serial=disk0 \
+    $(for disk in disk?.raw; do disk=${disk%.raw}
+        echo "-drive if=none,id=$disk,format=raw,file=$disk.raw,cache=unsafe -device virtio-blk-pci,drive=$disk,serial=$disk"
+    done) \
     -pidfile qemu.pid -qmp unix:qmp.sock,server=on,wait=off \
     -chardev socket,id=c,path=console.sock,server=on,wait=off,logfile=console.log -serial chardev:c
 "#;
 
-const SEQUENCE: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+pub(super) const SEQUENCE: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 <sequence xmlns="urn:replant:sequence:1" id="small_deploy-vm" description="A small guest">
   <step id="geometry" command="disk.geometry"><parameter name="disk">disk0</parameter></step>
   <step id="detect" command="guest.detect">ROOT</step>
@@ -71,7 +73,7 @@ const SEQUENCE: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 "#;
 
 /// A VM folder whose disk holds a small Linux tree on its first partition, without a kernel of its own.
-fn small_vm(site: &TestSite) {
+pub(super) fn small_vm(site: &TestSite) {
     for (tool, package) in [("qemu-system-x86_64", "qemu-system-x86"), ("mke2fs", "e2fsprogs"), ("sfdisk", "fdisk")] {
         let path = std::env::var("PATH").unwrap_or_default();
         let found = format!("{path}:/usr/sbin:/sbin").split(':').any(|folder| Path::new(folder).join(tool).is_file());
@@ -90,21 +92,21 @@ fn small_vm(site: &TestSite) {
     shell(site, script);
 }
 
-fn shell(site: &TestSite, script: &str) -> String {
+pub(super) fn shell(site: &TestSite, script: &str) -> String {
     let output = Command::new("sh").args(["-ec", script]).current_dir(site.path()).output().expect("sh runs");
     assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// A file of the guest, read without mounting.
-fn guest_file(site: &TestSite, path: &str) -> String {
+pub(super) fn guest_file(site: &TestSite, path: &str) -> String {
     shell(
         site,
         &format!("PATH=$PATH:/usr/sbin:/sbin; debugfs -R 'cat {path}' 'vm/disk0.raw?offset=1048576' 2>/dev/null"),
     )
 }
 
-fn convert(site: &TestSite, words: &[&str]) -> Finished {
+pub(super) fn convert(site: &TestSite, words: &[&str]) -> Finished {
     let mut arguments = vec!["--json", "guest", "convert", "--machine", "small", "--vm-folder", "vm"];
     arguments.extend(["--agent", "agent", "--sequence", "sequence.xml"]);
     arguments.extend(words);
@@ -139,4 +141,33 @@ fn a_guest_step_in_a_vm_changes_the_disk_reports_it_and_leaves_the_vm_off() {
     convert(&site, &["--check"]).expect(0);
     convert(&site, &["--undo"]).expect(0);
     convert(&site, &["--check"]).expect(10);
+}
+
+#[test]
+fn an_inspection_becomes_a_document_and_the_edits_of_a_plan() {
+    let site = TestSite::new();
+    small_vm(&site);
+    build(&site, &["--out", "agent"]).expect(0);
+    let done = site.replant(&["inspect", "vm/disk0.raw", "--agent", "agent", "--facts", "facts", "--name", "small"]);
+    let said = done.expect(0).stdout;
+    assert!(said.contains("Small Linux on /dev/disk0p1"), "{said}");
+    let document = fs::read_to_string(site.join("facts/small.xml")).unwrap();
+    for part in ["Small Linux", "inspection", "11111111-2222-3333-4444-555555555555", "GRUB 2"] {
+        assert!(document.contains(part), "{part}: {document}");
+    }
+    site.write("vms/.keep", "");
+    site.write(
+        "plan.yaml",
+        "replant: 1\nname: small\nstore: { encryption: none }\n\
+         hosts: { local: { provider: qemu, settings: { folder: vms } } }\n\
+         machines:\n  - name: small\n    source: { disks: [{ path: vm/disk0.raw }] }\n    target: { host: local, memory: 256MiB, cpus: 1 }\n",
+    );
+    let words = ["--json", "plan", "plan.yaml", "--detail", "--inspect"];
+    let output = site.command(&words).env("REPLANT_CACHE", cache()).output().expect("replant starts");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let plan: serde_json::Value =
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text} {output:?}"));
+    let edits = plan["guests"][0]["edits"].as_array().unwrap_or_else(|| panic!("{plan:#}"));
+    let fstab = edits.iter().find(|edit| edit["path"] == "/etc/fstab").unwrap_or_else(|| panic!("{edits:#?}"));
+    assert_eq!(fstab["before"], "/dev/sda1 / ext4 defaults 0 1");
 }

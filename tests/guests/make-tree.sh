@@ -2,15 +2,17 @@
 # Builds the root file system of a test guest as a tar: a real distribution with a kernel, every network stack and every
 # storage tool that the matrix needs, and an initramfs that holds the drivers of the SOURCE hardware only.
 #
-#   make-tree.sh SUITE KERNEL INITRAMFS OUT.tar     SUITE: bullseye bookworm trixie; KERNEL: cloud generic;
+#   make-tree.sh SUITE KERNEL INITRAMFS OUT.tar     SUITE: bullseye bookworm trixie, noble of Ubuntu;
+#                                                   KERNEL: cloud generic, cloud-grub with GRUB's packages;
 #                                                   INITRAMFS: initramfs-tools dracut
 #
 # Needs root (the tree has owners other than you), mmdebstrap and the distribution's package mirror.
 set -eu
-[ $# -eq 4 ] || { echo "usage: make-tree.sh SUITE cloud|generic initramfs-tools|dracut OUT.tar" >&2; exit 64; }
+[ $# -eq 4 ] || { echo "usage: make-tree.sh SUITE cloud|cloud-grub|generic initramfs-tools|dracut OUT.tar" >&2; exit 64; }
 suite=$1 kernel=$2 initramfs=$3 out=$4
 case $kernel in
     cloud) image=linux-image-cloud-amd64 ;;
+    cloud-grub) image=linux-image-cloud-amd64,grub2-common,grub-common,grub-pc-bin,grub-efi-amd64-bin ;;
     generic) image=linux-image-amd64 ;;
     *) echo "make-tree.sh: no kernel flavour $kernel" >&2; exit 64 ;;
 esac
@@ -19,6 +21,23 @@ drivers="ext4 xfs btrfs dm-mod raid1 sd_mod ata_piix ahci vmw_pvscsi"
 work=$(mktemp -d "$out.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
+
+case $suite in
+    noble)
+        image=linux-image-virtual
+        mirror=http://archive.ubuntu.com/ubuntu
+        # Ubuntu's keys, from a package that Debian has signed; apt reads them as a user of its own.
+        chmod 755 "$work"
+        mmdebstrap --quiet --variant=extract --include=ubuntu-archive-keyring trixie "$work/keys" >&2
+        set -- --components=main,universe --keyring="$work/keys/usr/share/keyrings/ubuntu-archive-keyring.gpg" ;;
+    bullseye)
+        # The point release as it was: the archive of later changes lists kernels that it no longer has.
+        mirror='deb http://deb.debian.org/debian bullseye main'
+        set -- ;;
+    *)
+        mirror=
+        set -- ;;
+esac
 
 cat > "$work/essential" <<EOF_HOOK
 #!/bin/sh
@@ -92,10 +111,10 @@ chmod +x "$work/essential" "$work/customize"
 packages=systemd-sysv,udev,kmod,$image,zstd,iproute2,dbus,ifupdown,netplan.io,network-manager,lvm2,mdadm,xfsprogs
 packages=$packages,btrfs-progs,e2fsprogs,busybox-static,$initramfs
 [ "$suite" = bullseye ] || packages=$packages,systemd-resolved
-mmdebstrap --quiet --variant=minbase --mode=root \
+mmdebstrap --quiet "$@" --variant=minbase --mode=root \
     --aptopt='Acquire::Languages "none"' --aptopt='APT::Install-Recommends "false"' \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='force-confold' --dpkgopt='force-unsafe-io' \
     --include="$packages" --essential-hook="$work/essential" --customize-hook="$work/customize" \
-    "$suite" "$work/tree.tar" >&2
+    "$suite" "$work/tree.tar" ${mirror:+"$mirror"} >&2
 mv "$work/tree.tar" "$out"

@@ -7,7 +7,7 @@ mod damage;
 mod direct;
 mod formats;
 mod full;
-mod fuzz;
+pub mod fuzz;
 mod kills;
 mod limit;
 mod partitions;

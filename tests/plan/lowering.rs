@@ -5,7 +5,7 @@ use std::time::Duration;
 use replant::diagnostic::Severity;
 use replant::plan::{
     Allocation, CaptureRead, Compression, Convert, DiskFormat, Encryption, EndState, Firmware, OnFailure, OnReadError,
-    Role, SecretRef,
+    Role, ScriptTime, SecretRef,
 };
 use replant::units::{ByteCount, ByteRate};
 
@@ -167,4 +167,21 @@ fn what_has_no_effect_is_a_warning() {
     );
     let (_, warnings) = scratch.load().unwrap();
     assert_eq!((warnings.len(), warnings.count(Severity::Warning)), (2, 2), "{}", rendered(&warnings));
+}
+
+#[test]
+fn scripts_are_read_with_the_plan() {
+    let text = FULL.replace(
+        "skip: [network] }",
+        "run: [{ when: after, script: fix.sh, timeout: 90s }, { when: first-boot, script: reg.PS1 }] }",
+    );
+    let scratch = Scratch::new(&text);
+    std::fs::write(scratch.path().join("fix.sh"), "#!/bin/sh\ntrue\n").unwrap();
+    std::fs::write(scratch.path().join("reg.PS1"), "exit 0\r\n").unwrap();
+    let run = &scratch.plan().machines[0].guest.run;
+    assert_eq!(run.len(), 2);
+    assert_eq!((run[0].when, run[0].script.timeout), (ScriptTime::After, Duration::from_secs(90)));
+    assert_eq!((run[0].script.name.as_str(), run[0].script.text.as_str()), ("fix.sh", "#!/bin/sh\ntrue\n"));
+    assert_eq!((run[1].when, run[1].script.timeout), (ScriptTime::FirstBoot, Duration::from_secs(600)));
+    assert!(run[1].script.is_for_windows());
 }

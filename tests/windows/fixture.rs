@@ -80,7 +80,7 @@ pub fn convert_volume(
     let tables = tables();
     let nics = [TargetNic { mac: "52:54:00:12:34:56".into(), name: None }];
     let skip = SkipList::new(skip.iter().map(|id| (*id).to_owned()));
-    let options = WindowsOptions { tables: &tables, packages, nics: &nics, skip: &skip };
+    let options = WindowsOptions { tables: &tables, packages, nics: &nics, first_boot: &[], skip: &skip };
     let outcome = convert(&files, &facts, &options, |_| {});
     mount.release().unwrap();
     outcome

@@ -182,9 +182,22 @@ def main():
     fill(hives + '/SYSTEM', system(generation, start * 512, current, variant))
     fill(hives + '/SOFTWARE', software(generation))
     loader = '\\Windows\\system32\\winload' + ('.efi' if layout == 'uefi' else '.exe')
+    def device():
+        """A device element: the volume's partition on a disk with a DOS table or a GPT."""
+        table = (1, struct.pack('<Q', start * 512) + bytes(8), struct.pack('<I', 0x31323334) + bytes(12))
+        if layout == 'uefi':
+            table = (0, bytes(range(16)), bytes(range(16, 32)))
+        partition, disk = table[1:]
+        return bytes(16) + struct.pack('<IIII', 6, 0, 0x48, 0) + partition + struct.pack('<II', 0, table[0]) + disk + bytes(16)
+
     fill(hives + '/BCD', {'Description': {'KeyName': SZ('BCD00000000'), 'System': NUMBER(1)},
                           'Objects\\{9dea862c-5cdd-4e70-acc1-f32b344d4795}\\Description': {'Type': NUMBER(0x10100002)},
+                          'Objects\\{9dea862c-5cdd-4e70-acc1-f32b344d4795}\\Elements\\23000003': {'Element': SZ('{00000000-0000-0000-0000-000000000001}')},
+                          'Objects\\{9dea862c-5cdd-4e70-acc1-f32b344d4795}\\Elements\\25000004': {'Element': BINARY(struct.pack('<Q', 30))},
                           'Objects\\{00000000-0000-0000-0000-000000000001}\\Description': {'Type': NUMBER(0x10200003)},
+                          'Objects\\{00000000-0000-0000-0000-000000000001}\\Elements\\11000001': {'Element': BINARY(device())},
+                          'Objects\\{00000000-0000-0000-0000-000000000001}\\Elements\\21000001': {'Element': BINARY(device())},
+                          'Objects\\{00000000-0000-0000-0000-000000000001}\\Elements\\12000004': {'Element': SZ('Windows Server')},
                           'Objects\\{00000000-0000-0000-0000-000000000001}\\Elements\\12000002': {'Element': SZ(loader)}})
     if variant == 'dirty-hive':
         with open(hives + '/SYSTEM', 'r+b') as hive:

@@ -2,8 +2,9 @@
 //! No licensed Windows is started anywhere.
 
 mod agent;
-mod fixture;
+pub mod fixture;
 mod generations;
+mod inspection;
 mod oracle;
 mod patches;
 mod refusals;

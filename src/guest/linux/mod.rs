@@ -4,6 +4,7 @@
 pub mod bootloader;
 pub mod esp;
 pub mod facts;
+pub mod firstboot;
 pub mod fstab;
 pub mod identity;
 pub mod initramfs;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Architecture, Generation};
+use super::{Architecture, BootFacts, Generation};
 
 /// A Windows on a volume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,9 @@ pub struct WindowsFacts {
     pub clock_is_utc: bool,
     /// Whether a TPM has been in use.
     pub tpm: bool,
+    /// How it is started, of Vista and later; the store may lie on another partition.
+    #[serde(default)]
+    pub boot: Option<BootFacts>,
     /// Services and drivers, by name.
     pub services: Vec<ServiceFact>,
     /// Hypervisor tools that are installed.

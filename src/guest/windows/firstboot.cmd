@@ -23,6 +23,11 @@ if exist "%SystemRoot%\System32\pnputil.exe" (
 )
 
 if exist "%BASE%\firstboot.ps1" goto powershell
+for %%s in ("%BASE%\scripts\*.cmd" "%BASE%\scripts\*.bat") do (
+    >>"%LOG%" echo running %%~nxs
+    call "%%s" >>"%LOG%" 2>&1
+    del "%%s"
+)
 rem Without PowerShell Windows finds the drivers by itself; there is nothing else that we could do.
 >"%BASE%\verdict.txt" echo ready: started; drivers and addresses are not checked on this Windows
 goto finished

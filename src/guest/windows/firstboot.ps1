@@ -63,6 +63,19 @@ foreach ($command in @(Lines 'remove.txt')) {
     Say "code $LASTEXITCODE"
 }
 
+# The plan's own scripts, in the order of their names; each runs once.
+foreach ($script in @(Get-ChildItem "$base\scripts" -ErrorAction SilentlyContinue | Sort-Object Name)) {
+    Say "running $($script.Name)"
+    if ($script.Extension -eq '.ps1') {
+        & powershell.exe -NoProfile -NonInteractive -ExecutionPolicy Bypass -File "$($script.FullName)"
+    } else {
+        & cmd.exe /c "$($script.FullName)"
+    }
+    Say "code $LASTEXITCODE"
+    if ($LASTEXITCODE -ne 0) { $faults += "$($script.Name) ended with $LASTEXITCODE" }
+    Remove-Item $script.FullName -Force
+}
+
 foreach ($package in @(Get-ChildItem "$base\install\*.msi" -ErrorAction SilentlyContinue)) {
     Say "installing $($package.Name)"
     $run = Start-Process msiexec.exe -ArgumentList "/i `"$($package.FullName)`" /quiet /norestart" -Wait -PassThru

@@ -4,8 +4,8 @@
 use super::boot_driver::Staged;
 use super::plan::{Drafter, FileContent, HOME, HiveName, WindowsPlanError};
 use super::registry::RegValue;
-use super::{StartMode, WindowsFiles};
-use crate::guest::SkipList;
+use super::{StartMode, WindowsFiles, WindowsOptions};
+use crate::guest::script::numbered;
 
 const ID: &str = "windows.firstboot";
 /// The service's name.
@@ -17,7 +17,7 @@ const BATCH: &str = include_str!("firstboot.cmd");
 pub(super) fn plan(
     draft: &mut Drafter<'_, '_, impl WindowsFiles>,
     staged: &[Staged],
-    skip: &SkipList,
+    options: &WindowsOptions<'_>,
 ) -> Result<(), WindowsPlanError> {
     let home = format!("{}\\{HOME}", draft.facts.root);
     // Done once is done: a converted guest that has started is not asked again.
@@ -25,27 +25,34 @@ pub(super) fn plan(
         return Ok(());
     }
     let why = "drivers are installed, and what was set for the old hardware is set for the new, at the first boot";
+    let pnputil = draft.facts.generation.has_pnputil();
+    let remove: Vec<String> = match options.skip.skips("windows.tools") {
+        true => Vec::new(),
+        false => draft.facts.tools.iter().filter_map(|tool| tool.remove.clone()).collect(),
+    };
+    // Windows' own tools expect its line ends.
     let mut put = |name: &str, text: String| {
-        // Windows' own tools expect its line ends.
         let text = text.replace("\r\n", "\n").replace('\n', "\r\n");
         draft.file(ID, &format!("{home}\\{name}"), FileContent::Bytes(text.into_bytes()), why)
     };
     put("firstboot.cmd", BATCH.to_owned())?;
     let lines = |lines: Vec<String>| lines.into_iter().map(|line| line + "\n").collect::<String>();
     put("drivers.txt", lines(staged.iter().map(|package| format!("{}\\{}", package.folder, package.inf)).collect()))?;
-    let pnputil = draft.facts.generation.has_pnputil();
-    let remove: Vec<String> = match skip.skips("windows.tools") {
-        true => Vec::new(),
-        false => draft.facts.tools.iter().filter_map(|tool| tool.remove.clone()).collect(),
-    };
-    let mut put = |name: &str, text: String| {
-        let text = text.replace("\r\n", "\n").replace('\n', "\r\n");
-        draft.file(ID, &format!("{home}\\{name}"), FileContent::Bytes(text.into_bytes()), why)
-    };
     put("remove.txt", lines(remove))?;
+    let (own, foreign): (Vec<_>, Vec<_>) = options.first_boot.iter().partition(|script| script.is_for_windows());
+    for (index, script) in own.iter().enumerate() {
+        put(&format!("scripts\\{}", numbered(index, script)), script.text.clone())?;
+    }
     if pnputil {
         put("firstboot.ps1", POWERSHELL.to_owned())?;
-    } else {
+    }
+    for script in foreign {
+        draft.warn(format!("{} is no script for Windows: it is left out", script.name));
+    }
+    for script in own.iter().filter(|script| !pnputil && script.name.to_ascii_lowercase().ends_with(".ps1")) {
+        draft.warn(format!("{} has no PowerShell to run {}", draft.facts.generation, script.name));
+    }
+    if !pnputil {
         draft.warn(format!(
             "{} has no PowerShell and no pnputil: it installs the staged drivers by itself when it finds the devices, \
              fixed addresses must be set by hand (they are in {home}\\network.txt), and its own services write no \

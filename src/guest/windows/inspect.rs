@@ -130,6 +130,7 @@ pub fn inspect(files: &impl WindowsFiles) -> Result<Option<WindowsFacts>, Inspec
         fast_startup,
         clock_is_utc: number("Control\\TimeZoneInformation", "RealTimeIsUniversal")? == Some(1),
         tpm,
+        boot: None,
         services,
         tools: software::tools(&software).map_err(in_software)?,
         obstacles: software::obstacles(&software).map_err(in_software)?,

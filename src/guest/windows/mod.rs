@@ -10,10 +10,12 @@
 //! first boot, which writes a verdict.
 
 mod adapters;
+mod bcd;
 mod boot_driver;
 mod convert;
 pub mod driver;
 mod facts;
+mod fat;
 mod files;
 mod firstboot;
 mod generation;
@@ -21,6 +23,7 @@ mod inspect;
 mod mount;
 mod network;
 mod plan;
+mod preview;
 pub mod registry;
 pub mod security;
 mod software;
@@ -28,6 +31,7 @@ mod survey;
 mod tables;
 mod volume;
 
+pub use bcd::{BootDevice, BootEntry, BootFacts, BootMode};
 pub use boot_driver::{MissingDriver, choice, missing};
 pub use convert::{WindowsConvertError, WindowsOutcome, convert, is_converted};
 pub use facts::{AdapterFact, Hazard, InstalledTool, ServiceFact, StartMode, WindowsFacts};
@@ -36,6 +40,7 @@ pub use generation::{Architecture, Generation};
 pub use inspect::{InspectError, control_set, find_root, hive_path, inspect, is_hibernated};
 pub use mount::{NtfsMount, NtfsMountError};
 pub use plan::{FileContent, NewFile, TargetNic, WindowsOptions, WindowsPlan, WindowsPlanError, plan, refusals};
+pub use preview::{PreviewError, preview};
 pub use survey::{DiskView, FoundWindows, PartitionRange, SurveyError, WindowsSurvey, partitions, survey};
 pub use tables::{Device, DeviceRole, Hal, Hardware, ServiceModes, ServiceRule, TableError, TargetTables};
 pub use volume::{NtfsVolume, VolumeError, Window, is_bitlocker};

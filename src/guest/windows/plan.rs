@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::driver::DriverPackage;
 use super::registry::{Hive, HiveDraft, HiveError, RegValue};
 use super::{StartMode, TargetTables, WindowsFacts, WindowsFiles, boot_driver, firstboot, network};
-use crate::guest::{Edit, SkipList};
+use crate::guest::{Edit, SkipList, UserScript};
 
 /// The product's folder in the guest, below the Windows folder.
 pub(super) const HOME: &str = "replant";
@@ -30,6 +30,8 @@ pub struct WindowsOptions<'a> {
     pub packages: &'a [DriverPackage],
     /// The target's adapters.
     pub nics: &'a [TargetNic],
+    /// The user's own scripts for the first boot, in order.
+    pub first_boot: &'a [UserScript],
     /// Edits that are left out.
     pub skip: &'a SkipList,
 }
@@ -142,7 +144,7 @@ pub fn plan<'h>(
         network::plan(&mut draft, options)?;
     }
     if !skip.skips("windows.firstboot") {
-        firstboot::plan(&mut draft, &staged, skip)?;
+        firstboot::plan(&mut draft, &staged, options)?;
     }
     for obstacle in &facts.obstacles {
         plan.warnings.push(format!(

@@ -2,9 +2,12 @@
 
 use std::io::{self, Read, Seek};
 
+use super::bcd::{self, BootFacts, BootMode};
 use super::facts::{Hazard, WindowsFacts};
+use super::files::WindowsFiles;
+use super::registry::Hive;
 use super::volume::{NtfsVolume, VolumeError, Window, is_bitlocker};
-use super::{InspectError, inspect};
+use super::{InspectError, fat, inspect};
 
 /// A disk to look at.
 pub struct DiskView<'a> {
@@ -75,6 +78,7 @@ const LDM_DOS: u8 = 0x42;
 /// Looks at every partition of the disks.
 pub fn survey(disks: &[DiskView<'_>]) -> Result<WindowsSurvey, SurveyError> {
     let mut survey = WindowsSurvey::default();
+    let mut stores: Vec<(usize, BootFacts)> = Vec::new();
     for (index, disk) in disks.iter().enumerate() {
         let cannot = |error| SurveyError::Disk { disk: disk.name.clone(), error };
         let mut parts = partitions(&mut window(disk, 0, disk.size));
@@ -96,10 +100,16 @@ pub fn survey(disks: &[DiskView<'_>]) -> Result<WindowsSurvey, SurveyError> {
                 survey.closed.push(Hazard::BitLocker { volume });
                 continue;
             }
+            if fat::is_fat(&sector) {
+                // A store that cannot be read keeps nobody from converting: it is a fact less.
+                let bytes = fat::read(window(disk, part.start, part.len), bcd::ON_ESP).ok().flatten();
+                stores.extend(store(bytes, BootMode::Uefi, &volume).map(|store| (index, store)));
+                continue;
+            }
             if &sector[3..7] != b"NTFS" {
                 continue;
             }
-            match look(window(disk, part.start, part.len), &volume) {
+            match look(window(disk, part.start, part.len), &volume, |store| stores.push((index, store))) {
                 Ok(Some(facts)) => survey.found.push(FoundWindows {
                     volume,
                     disk: index,
@@ -111,10 +121,21 @@ pub fn survey(disks: &[DiskView<'_>]) -> Result<WindowsSurvey, SurveyError> {
             }
         }
     }
+    for windows in &mut survey.found {
+        // The store of the same disk, or the only one there is.
+        let own = stores.iter().find(|(disk, _)| *disk == windows.disk);
+        let only = stores.first().filter(|_| stores.len() == 1);
+        windows.facts.boot = own.or(only).map(|(_, store)| store.clone());
+    }
     Ok(survey)
 }
 
-fn window<'a>(
+fn store(bytes: Option<Vec<u8>>, mode: BootMode, volume: &str) -> Option<BootFacts> {
+    let hive = Hive::parse(bytes?).ok()?;
+    bcd::read(&hive, mode, volume.to_owned()).ok().flatten()
+}
+
+pub(super) fn window<'a>(
     disk: &'a DiskView<'_>,
     start: u64,
     len: u64,
@@ -122,13 +143,19 @@ fn window<'a>(
     Window::new(|buffer: &mut [u8], offset| (disk.read_at)(buffer, offset), start, len)
 }
 
-fn look(reader: impl Read + Seek, volume: &str) -> Result<Option<WindowsFacts>, String> {
+fn look(
+    reader: impl Read + Seek,
+    volume: &str,
+    mut found: impl FnMut(BootFacts),
+) -> Result<Option<WindowsFacts>, String> {
     let files = match NtfsVolume::open(reader) {
         Ok(files) => files,
         Err(error @ (VolumeError::Ntfs(_) | VolumeError::Io(_) | VolumeError::BitLocker)) => {
             return Err(format!("{volume}: {}", said(&error)));
         }
     };
+    let bytes = files.read(bcd::ON_NTFS).ok().flatten();
+    store(bytes, BootMode::Bios, volume).into_iter().for_each(&mut found);
     let facts = inspect(&files).map_err(|error: InspectError| format!("{volume}: {}", said(&error)))?;
     Ok(facts.map(|mut facts| {
         if files.is_dirty() {

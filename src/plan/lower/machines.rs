@@ -7,6 +7,7 @@ use std::time::Duration;
 use camino::Utf8Path;
 
 use super::access::{At, Layers};
+use super::scripts::{ScriptFiles, scripts};
 use super::store::{absolute, secret};
 use super::unique::check_macs;
 use super::{agent, boot, budgets, capacity};
@@ -15,8 +16,9 @@ use crate::guest::linux::network::AddressMap;
 use crate::plan::document::shortened;
 use crate::plan::grammar;
 use crate::plan::model::{
-    Allocation, Budget, Capture, CaptureRead, Compression, Convert, DiskFormat, EndState, Guest, Host, HostName,
-    Inventory, Machine, MachineName, Nic, OnFailure, OnReadError, PostDeploy, Role, SecretRef, Target, Workload,
+    Allocation, Budget, Capture, CaptureRead, Compression, Convert, DeployBy, DiskFormat, EndState, Guest, Host,
+    HostName, Inventory, Machine, MachineName, Nic, OnFailure, OnReadError, PostDeploy, Role, SecretRef, Target,
+    Workload,
 };
 use crate::vm::Probe;
 
@@ -62,6 +64,7 @@ struct Context<'a> {
     names: HashMap<&'a str, Span>,
     /// Whether every file could be read: if not, a name may be declared in one that could not.
     complete: bool,
+    scripts: ScriptFiles,
 }
 
 /// The machines of all files, and how many were written, broken ones among them.
@@ -99,7 +102,15 @@ pub(super) fn lower(
         }
     }
     check_macs(&written, found);
-    let context = Context { folder, hosts, budgets, defaults: Defaults::new(roots), names, complete };
+    let context = Context {
+        folder,
+        hosts,
+        budgets,
+        defaults: Defaults::new(roots),
+        names,
+        complete,
+        scripts: ScriptFiles::default(),
+    };
     let machines = written.iter().filter_map(|at| machine(*at, &context, found)).collect();
     (machines, written.len())
 }
@@ -141,6 +152,7 @@ fn machine(at: At<'_>, context: &Context<'_>, found: &mut Diagnostics) -> Option
                 .flat_map(At::items)
                 .filter_map(|key| luks_key(key, context.folder))
                 .collect(),
+            run: scripts(guest.get("run"), context.folder, &context.scripts, found),
         },
         post_deploy: post_deploy(at, defaults, found),
         on_failure: Layers::new(Some(at), &defaults.all)
@@ -245,6 +257,7 @@ fn target(machine: At<'_>, context: &Context<'_>, found: &mut Diagnostics) -> Op
         firmware: layers.get("firmware").and_then(At::choice),
         disk_format: disks.get("format").and_then(At::choice).unwrap_or(DiskFormat::Qcow2),
         allocation: disks.get("allocation").and_then(At::choice).unwrap_or(Allocation::Dynamic),
+        deploy: layers.get("deploy").and_then(At::choice).unwrap_or(DeployBy::Host),
         budget: budgets::named(layers.get("budget"), context.budgets, context.complete, found),
         network: layers
             .get("network")

@@ -10,6 +10,7 @@ mod hosts;
 mod machines;
 mod order;
 mod rules;
+mod scripts;
 mod store;
 mod unique;
 mod waves;

@@ -206,6 +206,8 @@ section! {
         used / "used": Option<Fact<ByteCount>>,
         /// Whether its content is encrypted.
         encrypted / "encrypted": Option<Fact<bool>>,
+        /// Whether it waits for a check: marked as damaged, or as dirty by Windows.
+        damaged / "damaged": Option<Fact<bool>>,
         /// Whether the operating system lies on it.
         hosts_os / "hosts_os": Option<Fact<bool>>,
         /// Whether other machines use it at the same time.

@@ -63,8 +63,16 @@ section! {
         hibernated / "hibernated": Option<Fact<bool>>,
         /// Whether it hibernates its kernel when it is shut down.
         fast_startup / "fast_startup": Option<Fact<bool>>,
+        /// What starts it: boot loaders whose configuration is there, or the path of the loader of Windows.
+        boot_loaders / "boot_loader": Vec<Fact<String>>,
+        /// Programs that make its initramfs.
+        initramfs_tools / "initramfs_tool": Vec<Fact<String>>,
         /// Whether SELinux enforces its policy.
         selinux / "selinux": Option<Fact<bool>>,
+        /// Whether AppArmor starts.
+        apparmor / "apparmor": Option<Fact<bool>>,
+        /// Whether cloud-init is installed and switched on.
+        cloud_init / "cloud_init": Option<Fact<bool>>,
         /// Whether updates wait for a restart.
         restart_pending / "restart_pending": Option<Fact<bool>>,
     }
