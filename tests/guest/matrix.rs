@@ -242,17 +242,3 @@ fn ubuntu_24_04_bios_ext4_netplan() {
         also: &[],
     });
 }
-
-/// The folder of a UEFI machine whose root lies on a volume: for tests that move it as a machine of metal.
-pub fn uefi_lvm_machine() -> PathBuf {
-    require_root();
-    agent(&TestSite::new());
-    source(&Row {
-        name: "deb12-uefi-lvm",
-        tree: BOOKWORM,
-        options: &["firmware=uefi", "layout=lvm", "fs=xfs", "net=networkd"],
-        disks: 1,
-        gives_up: "",
-        root: "",
-    })
-}

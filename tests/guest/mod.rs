@@ -12,4 +12,4 @@ mod refused;
 mod registered;
 mod scripts;
 
-pub use matrix::uefi_lvm_machine;
+pub use machine::uefi_lvm_machine;

@@ -50,7 +50,7 @@ pub fn inspected(found: &MachineInspection) -> (Option<String>, Facts) {
     }
     let linux = |system: &InspectedSystem| match &system.facts {
         SystemFacts::Linux(linux) => Some((system.clone(), linux.clone())),
-        SystemFacts::Other { .. } => None,
+        SystemFacts::Windows(_) => None,
     };
     let mut systems: Vec<_> = found.systems.iter().filter_map(linux).collect();
     if systems.len() != 1 {
