@@ -77,7 +77,7 @@ pub(super) fn times(from: i64, to: i64) -> Vec<(i64, String)> {
     };
     let first = from.div_euclid(step).saturating_add(i64::from(from.rem_euclid(step) > 0)).saturating_mul(step);
     (0..9)
-        .map(|tick| first.saturating_add(step * tick))
+        .map(|tick| first.saturating_add(step.saturating_mul(tick)))
         .take_while(|time| *time <= to)
         .map(|time| (time, moment(time, format)))
         .collect()
