@@ -117,6 +117,7 @@ fn plan(tasks: usize) -> RunManifest {
         budgets: BTreeMap::from([("store".into(), 4096)]),
         machines: (0..machines).map(|at| (name(at), FrozenMachine { on_failure: OnFailure::Keep })).collect(),
         waves: Vec::new(),
+        boot: None,
         artifacts: Vec::new(),
         tasks: all.take(tasks).collect(),
     }

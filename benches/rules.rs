@@ -1,5 +1,7 @@
 //! Rules: 10,000 machines with every fact declared, 150 rules. `cargo bench --bench rules`
 
+#![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
+
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Instant;

@@ -30,6 +30,8 @@ pub mod netboot;
 
 pub mod controller;
 
+pub mod live;
+
 pub mod agent;
 
 pub mod power;

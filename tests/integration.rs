@@ -12,6 +12,7 @@ mod netboot;
 mod p2v;
 mod plan;
 mod planner;
+mod remote;
 mod render;
 mod rules;
 mod run;

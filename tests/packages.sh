@@ -16,7 +16,7 @@ PACKAGES_SOURCE="mmdebstrap e2fsprogs fdisk grub-pc-bin grub-common grub-efi-amd
 # Drivers are taken out of ISO images and packages, and put into Windows guests, with these.
 PACKAGES_WINDOWS="ntfs-3g libhivex-bin python3-hivex libarchive-tools"
 # The tests check scripts, XML and mounted disks with these.
-PACKAGES_TEST="shellcheck dash libxml2-utils util-linux xfsprogs btrfs-progs ntfs-3g dosfstools mtools lvm2 fuse3 xorriso sysstat libvirt-clients"
+PACKAGES_TEST="partclone shellcheck dash libxml2-utils util-linux xfsprogs btrfs-progs ntfs-3g dosfstools mtools lvm2 fuse3 xorriso sysstat libvirt-clients openssh-server openssh-client"
 
 # The comparison with virt-v2v, on demand: the peer, and a kernel for its appliance. No test of tests/run.sh needs them.
 # shellcheck disable=SC2034 # for a person

@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 # shellcheck disable=SC2086 # lists of words
 install_packages $PACKAGES_BUILD $PACKAGES_QEMU $PACKAGES_AGENT $PACKAGES_NETBOOT $PACKAGES_POWER $PACKAGES_SOURCE $PACKAGES_WINDOWS $PACKAGES_TEST
 
+install_emulators
 require_cargo
 
 step() {

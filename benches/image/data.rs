@@ -1,7 +1,7 @@
 //! Disks to measure with.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -110,7 +110,7 @@ fn root(bench: &Bench, to: &Path) -> Outcome<()> {
         Some(tar) => sh("tar -C \"$2\" -xf \"$1\"", &[tar, to]).map(drop),
         None => {
             std::fs::create_dir_all(to.join("usr"))?;
-            let mut left = 200u64 << 20;
+            let mut left: u64 = bench.form.pick(30, 200, 200) << 20;
             for (number, entry) in walkdir::WalkDir::new("/usr").sort_by_file_name().into_iter().flatten().enumerate() {
                 let len = entry.metadata().map_or(0, |meta| meta.len());
                 if entry.file_type().is_file() && len <= left && number % 3 == 0 {
@@ -157,14 +157,21 @@ pub fn copy_used(disk: &Path, to: &Path) -> Outcome<()> {
     Ok(out.sync_all()?)
 }
 
-/// Brings a file into the page cache.
+/// Brings a file, or the files of a folder, into the page cache, but for holes.
 pub fn warm(path: &Path) -> Outcome<()> {
-    match path.is_dir() {
-        true => std::fs::read_dir(path)?.try_for_each(|entry| warm(&entry?.path())),
-        false => {
-            let (mut file, mut buffer) = (File::open(path)?, vec![0; 1 << 20]);
-            while file.read(&mut buffer)? > 0 {}
-            Ok(())
+    if path.is_dir() {
+        return std::fs::read_dir(path)?.try_for_each(|entry| warm(&entry?.path()));
+    }
+    let (file, mut buffer, mut at) = (File::open(path)?, vec![0; 1 << 20], 0);
+    while let Ok(data) = rustix::fs::seek(&file, rustix::fs::SeekFrom::Data(at)) {
+        let end = rustix::fs::seek(&file, rustix::fs::SeekFrom::Hole(data))?;
+        at = data;
+        while at < end {
+            match file.read_at(&mut buffer, at)? {
+                0 => return Ok(()),
+                read => at += read as u64,
+            }
         }
     }
+    Ok(())
 }

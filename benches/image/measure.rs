@@ -23,13 +23,6 @@ impl Cost {
     }
 }
 
-/// The median by processor time of `runs` runs: others may use the machine, and wall time is theirs, too. The wall
-/// time is a median of its own.
-pub fn median(runs: usize, mut job: impl FnMut() -> Outcome<()>) -> Outcome<Cost> {
-    let costs = (0..runs).map(|_| once(&mut job)).collect::<Outcome<Vec<Cost>>>()?;
-    Ok(middle(&costs))
-}
-
 /// The medians of costs.
 pub fn middle(costs: &[Cost]) -> Cost {
     let of = |value: fn(&Cost) -> Duration| {
@@ -103,6 +96,11 @@ pub fn sh(script: &str, arguments: &[&Path]) -> Outcome<String> {
 /// Makes a file durable.
 pub fn sync(path: &Path) -> Outcome<()> {
     Ok(File::open(path)?.sync_all()?)
+}
+
+/// Waits until nothing is left to write: what one job leaves behind must not slow the next.
+pub fn settle() -> Outcome<()> {
+    sh("sync", &[]).map(drop)
 }
 
 /// Prints a row: what, wall seconds, processor seconds, MB/s of `bytes`, bytes out, a remark.

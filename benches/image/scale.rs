@@ -28,7 +28,7 @@ fn mixed(path: &Path, seed: u64, mib: u64) -> Outcome<()> {
 
 /// Section `several`: one disk after another, and all at once.
 pub fn several(bench: &Bench) -> Outcome<()> {
-    let mib: u64 = if bench.full { 1024 } else { 128 };
+    let mib: u64 = bench.form.pick(16, 128, 1024);
     println!("### 1 to 8 disks of {} into one store\n", ByteCount(mib << 20));
     let disks: Vec<PathBuf> = (0..8).map(|number| bench.path(&format!("disk{number}"))).collect();
     for (number, disk) in (0..).zip(&disks) {
@@ -86,7 +86,7 @@ pub fn several(bench: &Bench) -> Outcome<()> {
 
 /// Section `growth`: a disk with ever more data.
 pub fn growth(bench: &Bench) -> Outcome<()> {
-    let steps: &[u64] = if bench.full { &[1024, 2048, 4096, 8192] } else { &[64, 256, 512] };
+    let steps: &[u64] = bench.form.pick::<&[u64]>(&[64], &[64, 256, 512], &[1024, 4096, 16384]);
     println!("### A disk with ever more in use (one run each)\n");
     head("capture of");
     let disk = bench.path("disk");
@@ -107,11 +107,15 @@ pub fn growth(bench: &Bench) -> Outcome<()> {
     Ok(())
 }
 
+/// MiB that a process may have, whatever the disk's size.
+const MOST_MEMORY: u64 = 256;
+
 /// Section `memory`: processes of their own, so that their peaks are theirs.
 pub fn memory(bench: &Bench) -> Outcome<()> {
     println!("### Most memory of a process (VmHWM)\n\n| disk | data | capture MiB | deploy MiB |\n|---|---|---|---|");
     let (disk, target, store) = (bench.path("disk"), bench.path("target"), bench.path("store"));
-    for (size, mib) in [(1u64 << 30, 512u64), (16 << 30, 512), (1 << 40, 512), (8 << 40, 512)] {
+    let mib: u64 = bench.form.pick(64, 512, 512);
+    for size in [1u64 << 30, 16 << 30, 1 << 40, 8 << 40] {
         for path in [&disk, &target, &store, &bench.path("target.deployed")] {
             remove(path)?;
         }
@@ -137,6 +141,9 @@ pub fn memory(bench: &Bench) -> Outcome<()> {
         };
         let (capture, deploy) = (run(&["capture", "--source"], &disk)?, run(&["deploy", "--to"], &target)?);
         println!("| {} | {} | {capture} | {deploy} |", ByteCount(size), ByteCount(mib << 20));
+        if capture.max(deploy) >= MOST_MEMORY {
+            return Err(format!("{} of memory are promised to be enough", ByteCount(MOST_MEMORY << 20)).into());
+        }
     }
     for path in [&disk, &target, &store, &bench.path("target.deployed")] {
         remove(path)?;

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::controller::{
-    Embedded, EmbeddedOptions, Fingerprint, LocalAnswer, LocalClient, LocalError, LocalJob, PkiError, Report,
+    DeployGrant, Embedded, EmbeddedOptions, Fingerprint, LocalAnswer, LocalClient, LocalError, LocalJob, PkiError,
+    Report,
 };
 use crate::guest::Edit;
 use crate::vm::{VmError, VmFolder, last_lines};
@@ -43,6 +44,8 @@ pub struct GuestStep {
     pub state: PathBuf,
     /// Keys of encrypted volumes.
     pub keys: Vec<GuestKey>,
+    /// Images that the agent may put on the VM's disks.
+    pub deploys: Vec<DeployGrant>,
     /// Longest time of everything.
     pub timeout: Duration,
 }
@@ -99,7 +102,7 @@ pub enum BootError {
     Interrupted,
 }
 
-/// Boots the VM into the agent, has it run the sequence, and waits until it is off. `told` hears of every report.
+/// Boots the VM into the agent, has it run the sequence (which may put images on its disks), and waits until it is off. `told` hears of every report.
 /// `interrupted` ends it early. The VM is off when this returns, however it ends.
 pub fn convert_guest(
     step: &GuestStep,
@@ -121,7 +124,10 @@ pub fn convert_guest(
         (Some(socket), _) => socket.clone(),
         (None, own) => own.as_ref().map(Embedded::socket).unwrap_or_default(),
     };
-    let job = LocalJob::alone(&step.machine, &step.sequence, TO_FIRST_WORD.as_secs());
+    let job = LocalJob {
+        deploys: step.deploys.clone(),
+        ..LocalJob::alone(&step.machine, &step.sequence, TO_FIRST_WORD.as_secs())
+    };
     let (mut client, order) = LocalClient::create(&socket, &job)?;
     let LocalAnswer::Order { port, ca, token, .. } = order else {
         return Err(BootError::Answer("no boot order came".to_owned()));

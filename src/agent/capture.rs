@@ -13,6 +13,7 @@ use crate::units::{ByteCount, ByteRate};
 
 use super::discover::{SeenDisk, disks};
 use super::http::{Channel, Client, HttpError};
+use super::watchdog;
 
 /// A job that may capture.
 pub struct Link {
@@ -25,7 +26,7 @@ pub struct Link {
 }
 
 /// How long the controller may be away before a capture gives up; it goes on where it was when it is begun again.
-const PATIENCE: Duration = Duration::from_secs(1800);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1800);
 /// The agent itself, the kernel and what they must not take from each other.
 const LEAST_MEMORY: u64 = 300 << 20;
 /// Memory of one connection: what is read, what is encoded, what is sent.
@@ -52,7 +53,7 @@ pub enum CaptureError {
         count: usize,
     },
     /// This is a system that works with its disks.
-    #[error("this is not the agent's own system: its disks are not made read-only, and not captured")]
+    #[error("this is not the agent's own system: its disks are neither made read-only nor captured nor written")]
     NotAgent,
     /// The machine is too small.
     #[error("this machine has {found} of memory, and a capture needs {}", ByteCount(LEAST_MEMORY))]
@@ -83,10 +84,8 @@ pub enum CaptureError {
     System(#[from] std::io::Error),
 }
 
-/// Which disk to capture, under which name.
+/// Which disk is meant.
 pub(super) struct Wanted<'a> {
-    /// Its name in the store.
-    pub(super) disk: &'a str,
     /// Its serial number.
     pub(super) serial: Option<&'a str>,
     /// Its size.
@@ -96,21 +95,44 @@ pub(super) struct Wanted<'a> {
 /// Only the agent's own system has it: nothing else may have its disks taken away.
 const MARK: &str = "/etc/replant-agent";
 
-/// Makes every disk of this machine read-only, for everybody, until it boots again.
-pub(super) fn protect_all() -> Result<Vec<String>, CaptureError> {
-    if !Path::new(MARK).exists() {
-        return Err(CaptureError::NotAgent);
+/// Whether this is the agent's own system.
+pub(super) fn is_agent() -> bool {
+    Path::new(MARK).exists()
+}
+
+/// The disks that the agent works on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Disks {
+    /// All of this machine's, which has to be the agent's own system.
+    Machine,
+    /// Only these files or devices, and none of the machine's own.
+    Given(Vec<SeenDisk>),
+}
+
+impl Disks {
+    /// The disks.
+    pub(super) fn list(&self) -> Result<Vec<SeenDisk>, CaptureError> {
+        match self {
+            Self::Given(disks) => Ok(disks.clone()),
+            Self::Machine if is_agent() => Ok(disks()),
+            Self::Machine => Err(CaptureError::NotAgent),
+        }
     }
+}
+
+/// Makes every disk read-only, for everybody, until the machine boots again.
+pub(super) fn protect_all(disks: &Disks) -> Result<Vec<String>, CaptureError> {
     let mut protected = Vec::new();
-    for disk in disks() {
+    for disk in disks.list()? {
         device::protect(&disk.path).map_err(|error| CaptureError::Protect { path: disk.path.clone(), error })?;
         protected.push(disk.path.display().to_string());
     }
     Ok(protected)
 }
 
-fn choose(wanted: &Wanted<'_>) -> Result<SeenDisk, CaptureError> {
-    let all = disks();
+/// The one disk that is wanted.
+pub(super) fn choose(disks: &Disks, wanted: &Wanted<'_>) -> Result<SeenDisk, CaptureError> {
+    let all = disks.list()?;
     let matches = |disk: &&SeenDisk| {
         wanted.serial.is_none_or(|serial| disk.serial.as_deref() == Some(serial))
             && wanted.size.is_none_or(|size| disk.bytes == size)
@@ -139,27 +161,27 @@ struct Sink {
 
 impl BatchSink for Sink {
     fn deliver(&mut self, batch: Vec<u8>) -> Result<BatchAnswer, SinkError> {
-        Ok(BatchAnswer::decode(&self.channel.post(&self.path, &batch)?)?)
+        watchdog::alive_for(watchdog::CAPTURE);
+        Ok(BatchAnswer::decode(&self.channel.post(&self.path, batch)?)?)
     }
 }
 
 /// Captures a disk; what was captured of it since this machine's boot is not read again. Returns facts.
-pub(super) fn capture(
+pub fn capture(
     link: &Link,
-    wanted: &Wanted<'_>,
+    disk: &str,
+    found: &SeenDisk,
     note: &dyn Fn(String),
+    reached: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<Vec<(String, String)>, CaptureError> {
-    if !Path::new(MARK).exists() {
-        return Err(CaptureError::NotAgent);
-    }
-    let found = choose(wanted)?;
     device::protect(&found.path).map_err(|error| CaptureError::Protect { path: found.path.clone(), error })?;
     let connections = connections()?;
     let path = |what: &str| {
         let Link { device, job, .. } = link;
-        format!("/v1/devices/{device}/jobs/{job}/captures/{}/{what}", wanted.disk)
+        format!("/v1/devices/{device}/jobs/{job}/captures/{disk}/{what}")
     };
-    let mut channel = link.client.channel(PATIENCE)?;
+    let standing = format!("/v1/devices/{}/jobs/{}/resume", link.device, link.job);
+    let mut channel = link.client.channel(PATIENCE)?.asking(standing.clone());
     let open = CaptureOpen {
         size: found.bytes,
         serial: found.serial.clone(),
@@ -167,23 +189,25 @@ pub(super) fn capture(
         boot: std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned(),
     };
     let body = serde_json::to_vec(&open).map_err(|error| CaptureError::Answer(error.to_string()))?;
-    let opened: CaptureOpened = serde_json::from_slice(&channel.post(&path("open"), &body)?)
+    let opened: CaptureOpened = serde_json::from_slice(&channel.post(&path("open"), body)?)
         .map_err(|error| CaptureError::Answer(error.to_string()))?;
     if !opened.chunk_size.is_power_of_two() {
         return Err(CaptureError::Answer(format!("chunks of {} bytes", opened.chunk_size)));
     }
     let used = UsedDisk::new(reader(&found.path)?)?;
     let begin = (opened.next_chunk * u64::from(opened.chunk_size)).min(found.bytes);
-    note(format!("{}: {found} from byte {begin} on, over {connections} connections", wanted.disk));
-    let (stop, tick) = (AtomicBool::new(false), |_: Tick| {});
+    note(format!("{disk}: {found} from byte {begin} on, over {connections} connections"));
+    let (stop, tick) = (AtomicBool::new(false), |tick: Tick| reached(tick.done, tick.total));
     let control = Control::new(&stop, &tick).threads(connections).limit(opened.limit.map(ByteRate));
     let compression = if opened.compress { Compression::Zstd } else { Compression::None };
-    let connect =
-        || -> Result<Sink, SinkError> { Ok(Sink { channel: link.client.channel(PATIENCE)?, path: path("batch") }) };
+    let connect = || -> Result<Sink, SinkError> {
+        let channel = link.client.channel(PATIENCE)?.asking(standing.clone());
+        Ok(Sink { channel, path: path("batch") })
+    };
     let sent = send_disk(&used, opened.chunk_size, opened.next_chunk, compression, connect, &control)?;
-    let image: CapturedImage = serde_json::from_slice(&channel.post(&path("finish"), b"")?)
+    let image: CapturedImage = serde_json::from_slice(&channel.post(&path("finish"), Vec::new())?)
         .map_err(|error| CaptureError::Answer(error.to_string()))?;
-    let fact = |name: &str, value: String| (format!("{}.{name}", wanted.disk), value);
+    let fact = |name: &str, value: String| (format!("{disk}.{name}"), value);
     Ok(vec![
         fact("image", image.id),
         fact("digest", image.digest),
@@ -197,8 +221,11 @@ fn reader(path: &Path) -> Result<Box<dyn DiskReader>, ImageError> {
 }
 
 /// As many connections as this machine has memory for.
-fn connections() -> Result<usize, CaptureError> {
-    let text = std::fs::read_to_string("/proc/meminfo")?;
+pub(super) fn connections() -> Result<usize, CaptureError> {
+    connections_for(&std::fs::read_to_string("/proc/meminfo")?)
+}
+
+fn connections_for(text: &str) -> Result<usize, CaptureError> {
     let kib = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name));
         line.and_then(|rest| rest.trim().trim_end_matches(" kB").trim().parse::<u64>().ok()).unwrap_or(u64::MAX >> 20)
@@ -209,4 +236,25 @@ fn connections() -> Result<usize, CaptureError> {
     }
     let available = kib("MemAvailable:") << 10;
     Ok(((available / 2) / PER_CONNECTION).clamp(1, MOST_CONNECTIONS) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_has_as_many_connections_as_memory_and_too_small_a_one_is_told_so() {
+        let memory = |total: u64, available: u64| {
+            connections_for(&format!(
+                "MemTotal: {} kB\nMemFree: 1 kB\nMemAvailable: {} kB\n",
+                total << 10,
+                available << 10
+            ))
+        };
+        assert_eq!(memory(480, 300).unwrap(), 4);
+        assert_eq!(memory(320, 100).unwrap(), 2);
+        assert_eq!(memory(310, 20).unwrap(), 1);
+        let error = memory(255, 100).unwrap_err().to_string();
+        assert!(error.contains("255 MiB") && error.contains("300 MiB"), "{error}");
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::controller::Report;
 use crate::guest::linux::network::{AddressMap, TargetNic};
@@ -9,11 +10,15 @@ use crate::guest::{self, ConvertOptions, Edit, FsKind, Guest, SkipList, SystemDi
 use crate::sequence::{CommandError, Facts, Registry, StepCall, StepOutput};
 use crate::units::ByteCount;
 
-use super::capture::{self, Link};
+use super::capture::{self, Disks, Link};
+use super::deploy;
+use super::discover::SeenDisk;
 use super::preview::preview;
 use super::report::Reporter;
 use super::run::{self, run_offline};
+use super::screen::{Console, Shown};
 use super::windows::{WindowsGuest, look, target_nics};
+use super::work::{Finished, Place};
 
 /// The drivers that a virtio target needs, if the sequence names none.
 const VIRTIO: [&str; 4] = ["virtio_pci", "virtio_blk", "virtio_scsi", "virtio_net"];
@@ -30,20 +35,26 @@ pub(super) struct Workbench<'a> {
     windows: RefCell<Option<WindowsGuest>>,
     /// The user's own scripts for the first boot, in order.
     first_boot: RefCell<Vec<UserScript>>,
-    /// The job, if it may capture.
-    pub(super) link: Option<&'a Link>,
-    off: Cell<bool>,
+    /// The job.
+    pub(super) link: &'a Link,
+    /// The disks that may be captured or written.
+    disks: &'a Disks,
+    /// Who stands in front of the machine.
+    console: &'a dyn Console,
+    leaves: Cell<Option<Finished>>,
 }
 
 impl<'a> Workbench<'a> {
-    pub(super) fn new(folder: PathBuf, reporter: &'a Reporter, link: Option<&'a Link>) -> Self {
+    pub(super) fn new(reporter: &'a Reporter, link: &'a Link, place: &'a Place<'a>) -> Self {
         let (guest, windows) = (RefCell::new(None), RefCell::new(None));
-        Self { folder, reporter, guest, windows, first_boot: RefCell::default(), link, off: Cell::new(false) }
+        let Place { folder, disks, console } = place;
+        let (folder, console, leaves) = (folder.clone(), *console, Cell::new(None));
+        Self { folder, reporter, guest, windows, first_boot: RefCell::default(), link, disks, console, leaves }
     }
 
-    /// Whether a step has asked for the machine to go off.
-    pub(super) fn goes_off(&self) -> bool {
-        self.off.get()
+    /// How the agent is to end behind this sequence, if a step has asked for it.
+    pub(super) fn leaves(&self) -> Option<Finished> {
+        self.leaves.get()
     }
 
     /// Every command of this agent.
@@ -58,12 +69,17 @@ impl<'a> Workbench<'a> {
         registry.register("guest.convert", |call: &StepCall<'_>| self.convert(call));
         registry.register("disk.flush", |_: &StepCall<'_>| self.flush());
         // The init powers off when the agent has ended: by then the end of the sequence is reported.
-        registry.register("shutdown", |_: &StepCall<'_>| {
-            self.off.set(true);
-            Ok(StepOutput::default())
-        });
+        for (command, how) in [("shutdown", Finished::Off), ("restart", Finished::Restart)] {
+            registry.register(command, move |_: &StepCall<'_>| {
+                self.leaves.set(Some(how));
+                Ok(StepOutput::default())
+            });
+        }
+        // For steps whose whole purpose is the restart behind them.
+        registry.register("nothing", |_: &StepCall<'_>| Ok(StepOutput::default()));
         registry.register("disk.protect", |_: &StepCall<'_>| self.protect());
         registry.register("disk.capture", |call: &StepCall<'_>| self.capture(call));
+        registry.register("disk.deploy", |call: &StepCall<'_>| self.deploy(call));
         registry
     }
 
@@ -73,19 +89,42 @@ impl<'a> Workbench<'a> {
 
     /// From here on nobody can write any disk of this machine.
     fn protect(&self) -> Result<StepOutput, CommandError> {
-        let protected = capture::protect_all().map_err(failed)?;
+        let protected = capture::protect_all(self.disks).map_err(failed)?;
         self.note(format!("read-only from now on: {}", protected.join(", ")));
         Ok(StepOutput::default())
     }
 
     fn capture(&self, call: &StepCall<'_>) -> Result<StepOutput, CommandError> {
-        let link = self.link.ok_or_else(|| refused("this job came without the right to capture".to_owned()))?;
+        let (disk, found) = self.disk_of(call)?;
+        let shown = AtomicU64::new(u64::MAX);
+        let console = self.console;
+        let reached = |done: u64, total: u64| show_progress(console, &shown, done, total);
+        let done = capture::capture(self.link, disk, &found, &|text| self.note(text), &reached).map_err(failed)?;
+        Ok(StepOutput { code: 0, facts: done.into_iter().collect() })
+    }
+
+    fn deploy(&self, call: &StepCall<'_>) -> Result<StepOutput, CommandError> {
+        let (disk, found) = self.disk_of(call)?;
+        let shown = AtomicU64::new(u64::MAX);
+        let (reporter, console) = (self.reporter, self.console);
+        let told = |report: Report| {
+            if let Report::Deployed { done, total, .. } = report {
+                show_progress(console, &shown, done, total);
+            }
+            reporter.say(report);
+        };
+        let done = deploy::deploy(self.link, disk, &found, &told).map_err(failed)?;
+        Ok(StepOutput { code: 0, facts: done.into_iter().collect() })
+    }
+
+    /// The name of the disk that a step works on, and the disk.
+    fn disk_of<'c>(&self, call: &StepCall<'c>) -> Result<(&'c str, SeenDisk), CommandError> {
         let parameter = |name: &str| call.step.parameter(name).filter(|value| !value.is_empty());
         let size = parameter("size").map(ByteCount::parse).transpose().map_err(failed)?;
-        let disk = parameter("disk").ok_or_else(|| refused("`disk.capture` needs the parameter `disk`".to_owned()))?;
-        let wanted = capture::Wanted { disk, serial: parameter("serial"), size: size.map(|size| size.0) };
-        let done = capture::capture(link, &wanted, &|text| self.note(text)).map_err(failed)?;
-        Ok(StepOutput { code: 0, facts: done.into_iter().collect() })
+        let needs = || refused(format!("`{}` needs the parameter `disk`", call.step.command));
+        let disk = parameter("disk").ok_or_else(needs)?;
+        let wanted = capture::Wanted { serial: parameter("serial"), size: size.map(|size| size.0) };
+        Ok((disk, capture::choose(self.disks, &wanted).map_err(failed)?))
     }
 
     /// The whole of what was found goes out as one fact, in JSON.
@@ -227,6 +266,14 @@ impl<'a> Workbench<'a> {
             device.sync_all().map_err(failed)?;
         }
         Ok(StepOutput::default())
+    }
+}
+
+/// Shows how far a disk is, each percent once.
+fn show_progress(console: &dyn Console, shown: &AtomicU64, done: u64, total: u64) {
+    let percent = done.saturating_mul(100) / total.max(1);
+    if shown.swap(percent, Ordering::Relaxed) != percent {
+        console.show(Shown::Progress(format!("{percent} % of {}", ByteCount(total))));
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Enrolment {
     pub client: Client,
     /// Whether we stay for one job after another.
     pub stays: bool,
+    /// What people call us; empty if nobody has said.
+    pub name: String,
 }
 
 /// Why there is no certificate.
@@ -51,5 +53,5 @@ pub async fn enrol(order: &BootOrder, facts: DeviceFacts) -> Result<Enrolment, E
     let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(|error| EnrolError::Key(error.to_owned()))?;
     let identity = Identity { chain: vec![certificate], key };
     let client = Client::new(order.controller.clone(), order.ca, Some(identity))?;
-    Ok(Enrolment { device: answer.device, client, stays: answer.stays })
+    Ok(Enrolment { device: answer.device, client, stays: answer.stays, name: answer.name })
 }

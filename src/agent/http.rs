@@ -13,6 +13,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::verify_tls13_signature;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -20,9 +21,12 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::controller::{Fingerprint, Identity, JOB_HEADER, SERVER_NAME, crypto_provider};
+use crate::image::remote::MAX_BATCH;
 
-/// Largest answer that is read: a sequence with all its text.
-const MAX_ANSWER: usize = 8 << 20;
+/// Largest answer that is read: the contents of the largest chunk that a store can have.
+const MAX_ANSWER: usize = MAX_BATCH;
+/// What is read of a connection at once: TLS by itself takes 4 KiB.
+const READ_AT_ONCE: usize = 64 << 10;
 /// Longest time of one request, with its connection.
 const REQUEST: Duration = Duration::from_secs(60);
 /// First wait of a channel after a failed attempt; doubles.
@@ -116,7 +120,7 @@ impl Client {
     ) -> Result<(Option<String>, Bytes), HttpError> {
         let exchange = async {
             let (mut sender, driver) = self.connect().await?;
-            let answer = self.exchange(&mut sender, method, path, body).await;
+            let answer = self.exchange(&mut sender, method, path, body.map(Bytes::from)).await;
             driver.abort();
             answer
         };
@@ -129,7 +133,7 @@ impl Client {
     /// A connection for one request after another.
     pub fn channel(&self, patience: Duration) -> std::io::Result<Channel> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Channel { client: self.clone(), runtime, sender: None, patience })
+        Ok(Channel { client: self.clone(), runtime, sender: None, patience, standing: None })
     }
 
     fn at(&self) -> String {
@@ -148,6 +152,7 @@ impl Client {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(broken)?;
         stream.set_nodelay(true).map_err(broken)?;
         let name = ServerName::try_from(SERVER_NAME).expect("the name is one");
+        let stream = BufReader::with_capacity(READ_AT_ONCE, stream);
         let stream = TlsConnector::from(self.config.clone()).connect(name, stream).await.map_err(broken)?;
         let (sender, driver) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
@@ -160,7 +165,7 @@ impl Client {
         sender: &mut SendRequest<Full<Bytes>>,
         method: Method,
         path: &str,
-        body: Option<Vec<u8>>,
+        body: Option<Bytes>,
     ) -> Result<(Option<String>, Bytes), HttpError> {
         let broken = |error: hyper::Error| self.broken(std::io::Error::other(error));
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, SERVER_NAME);
@@ -168,7 +173,7 @@ impl Client {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
         let request = request
-            .body(Full::new(Bytes::from(body.unwrap_or_default())))
+            .body(Full::new(body.unwrap_or_default()))
             .map_err(|error| HttpError::Untrusted { at: self.at(), message: error.to_string() })?;
         sender.ready().await.map_err(broken)?;
         let response = sender.send_request(request).await.map_err(broken)?;
@@ -195,22 +200,34 @@ pub struct Channel {
     runtime: Runtime,
     sender: Option<SendRequest<Full<Bytes>>>,
     patience: Duration,
+    standing: Option<String>,
 }
 
 impl Channel {
+    /// After a broken connection, `path` is asked first whether there is still any use in trying. Whoever refuses a request
+    /// closes the connection without reading the whole body; sending it, we see the broken connection and not the refusal.
+    pub fn asking(self, path: String) -> Self {
+        Self { standing: Some(path), ..self }
+    }
+
     /// Posts until there is an answer, or a refusal, or patience has an end.
-    pub fn post(&mut self, path: &str, body: &[u8]) -> Result<Bytes, HttpError> {
+    pub fn post(&mut self, path: &str, body: impl Into<Bytes>) -> Result<Bytes, HttpError> {
+        let body = body.into();
         let begun = Instant::now();
-        let mut wait = FIRST_WAIT;
+        let (mut wait, mut in_doubt) = (FIRST_WAIT, false);
         loop {
-            let Self { client, runtime, sender, .. } = self;
+            let Self { client, runtime, sender, standing, .. } = self;
+            let first = standing.as_deref().filter(|_| in_doubt);
             let attempt = runtime.block_on(async {
                 timeout(REQUEST, async {
                     let sender = match sender {
                         Some(sender) if !sender.is_closed() => sender,
                         _ => sender.insert(client.connect().await?.0),
                     };
-                    client.exchange(sender, Method::POST, path, Some(body.to_vec())).await
+                    if let Some(first) = first {
+                        client.exchange(sender, Method::GET, first, None).await?;
+                    }
+                    client.exchange(sender, Method::POST, path, Some(body.clone())).await
                 })
                 .await
                 .unwrap_or_else(|_| Err(HttpError::Slow { at: client.at() }))
@@ -219,7 +236,7 @@ impl Channel {
                 Ok((_, answer)) => return Ok(answer),
                 Err(error) if error.is_passing() && begun.elapsed() < self.patience => {
                     tracing::info!(%error, path, "trying again");
-                    self.sender = None;
+                    (self.sender, in_doubt) = (None, true);
                     std::thread::sleep(wait);
                     wait = (wait * 2).min(LONGEST_WAIT);
                 }

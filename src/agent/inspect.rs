@@ -115,6 +115,7 @@ fn answer<T: DeserializeOwned>(
         controller: None,
         state: options.state.clone(),
         keys: options.keys.clone(),
+        deploys: Vec::new(),
         timeout: options.timeout,
     };
     let result = convert_guest(&step, interrupted, told)?;

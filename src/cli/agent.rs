@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use clap::{Subcommand, ValueEnum};
 
-use super::{Exit, Failure, Global};
+use super::{Exit, Failure, Global, logging};
 use crate::agent::build::{self, BuildOptions, BuildState, Flavour};
-use crate::agent::{self, BootOrder, Finished};
+use crate::agent::{self, BootOrder, Console, Disks, Finished, Place, Screen, SeenDisk, Shown};
 
 /// The arguments of `replant agent`.
 #[derive(Debug, clap::Args)]
@@ -76,6 +76,19 @@ struct RunArgs {
     /// Where file systems are mounted
     #[arg(long, value_name = "DIR", default_value = "/mnt")]
     mounts: PathBuf,
+    /// Work on this file or device alone instead of the machine's disks, outside the agent's own system; may be given again
+    #[arg(long, value_name = "PATH[=SERIAL]", value_parser = parse_disk)]
+    disk: Vec<SeenDisk>,
+}
+
+fn parse_disk(text: &str) -> Result<SeenDisk, String> {
+    let (path, serial) = match text.split_once('=') {
+        Some((path, serial)) => (PathBuf::from(path), Some(serial.to_owned())),
+        None => (PathBuf::from(text), None),
+    };
+    let bytes = std::fs::File::open(&path).and_then(|file| crate::device::size(&file));
+    let bytes = bytes.map_err(|error| format!("{} cannot be opened: {error}", path.display()))?;
+    Ok(SeenDisk { path, bytes, serial })
 }
 
 /// Runs the verb.
@@ -136,8 +149,37 @@ fn run_agent(args: &RunArgs) -> Result<Exit, Failure> {
         None => std::fs::read_to_string("/proc/cmdline")?,
     };
     let order = BootOrder::parse(&words)?;
-    Ok(match agent::run(&order, args.mounts.clone(), &|line| println!("replant-agent: {line}"))? {
+    logging::on_stderr(false);
+    // With disks that were given, this is not the machine's own agent: its screen belongs to somebody else.
+    let own = args.disk.is_empty();
+    let console = AgentConsole(if own { Screen::open() } else { None });
+    let disks = if own { Disks::Machine } else { Disks::Given(args.disk.clone()) };
+    let outcome = agent::run(&order, &Place { folder: args.mounts.clone(), disks, console: &console });
+    if let Err(error) = &outcome {
+        console.show(Shown::Error(error.to_string()));
+    }
+    Ok(match outcome? {
         Finished::Off => Exit::Done,
         Finished::Restart => Exit::Restart,
     })
+}
+
+/// Lines for whoever reads the machine's console, and its screen.
+struct AgentConsole(Option<Screen>);
+
+impl Console for AgentConsole {
+    fn say(&self, line: &str) {
+        if !self.0.as_ref().is_some_and(Screen::is_console) {
+            println!("replant-agent: {line}");
+        }
+        if let Some(screen) = &self.0 {
+            screen.say(line);
+        }
+    }
+
+    fn show(&self, shown: Shown) {
+        if let Some(screen) = &self.0 {
+            screen.show(shown);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! `replant assess`.
 
 mod csv;
+mod html;
 mod json;
 mod text;
 mod write;
@@ -8,7 +9,9 @@ mod write;
 use camino::Utf8PathBuf;
 
 use super::{Exit, Failure, Global, say};
-use crate::assess::placement::{Proposal, propose};
+use crate::assess::assess_unseen;
+use crate::assess::placement::{Proposal, Turns, propose};
+use crate::assess::rules::NotAsked;
 use crate::assess::sizing::{Fleet, ProviderConstants, assess_plan};
 use crate::diagnostic::Diagnostics;
 use crate::inventory;
@@ -31,13 +34,28 @@ pub struct AssessArgs {
     /// With --place: how much of each host is kept free beyond its reserves
     #[arg(long, value_name = "PERCENT", default_value = "0%", value_parser = percent)]
     headroom: Percent,
+    /// With --place: place all machines at once, whatever their waves
+    #[arg(long)]
+    no_waves: bool,
     /// Write the proposed hosts, and sizes that the plan leaves open, into the plan's files; all else stays as written
     #[arg(long, conflicts_with = "explain")]
     write: bool,
-    /// Print a table for spreadsheets instead of text
+    /// What is printed: text, JSON, a table for spreadsheets, or a page for browsers with drawings
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Print a table for spreadsheets instead of text; `hosts` is the other one
     #[arg(long, value_name = "TABLE", num_args = 0..=1, require_equals = true, default_missing_value = "machines")]
     #[arg(conflicts_with = "explain")]
     csv: Option<Table>,
+}
+
+/// What is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    Text,
+    Json,
+    Csv,
+    Html,
 }
 
 /// A table for spreadsheets.
@@ -62,6 +80,8 @@ struct Report<'a> {
     plan: &'a Plan,
     fleet: &'a Fleet,
     proposal: Option<&'a Proposal>,
+    /// The fleet as the proposal has it.
+    proposed: Option<&'a Fleet>,
     /// The place of the machine to be explained.
     explain: Option<usize>,
     findings: &'a Diagnostics,
@@ -69,32 +89,48 @@ struct Report<'a> {
 
 /// Runs the verb.
 pub fn run(args: &AssessArgs, global: &Global) -> Result<Exit, Failure> {
+    let format = match (global.json, args.csv) {
+        (true, _) => Format::Json,
+        (false, Some(_)) => Format::Csv,
+        (false, None) => args.format,
+    };
     let (known, warnings) = inventory::load(&args.plan)?;
-    let plan = known.plan;
+    let plan = &known.plan;
     let explain = match &args.explain {
         None => None,
-        Some(name) => Some(find(&plan, name)?),
+        Some(name) => Some(find(plan, name)?),
     };
     let catalog = Catalog::open(&plan.root)?;
-    let fleet = assess_plan(&plan, |name| constants(&catalog, name));
-    let proposal = (args.place || args.write).then(|| propose(&plan, &fleet, args.headroom));
+    let provider = |name: &str| constants(&catalog, name);
+    let fleet = assess_plan(plan, provider);
+    let turns = if args.no_waves { Turns::AtOnce } else { Turns::ByWave };
+    let proposal = (args.place || args.write).then(|| propose(plan, &fleet, args.headroom, turns));
+    let proposed = proposal.as_ref().map(|proposal| assess_plan(&proposal.planned(plan), provider));
     let mut findings = warnings;
     findings.extend(fleet.all_findings());
     let findings = findings.finish();
-    let report = Report { plan: &plan, fleet: &fleet, proposal: proposal.as_ref(), explain, findings: &findings };
-    match (global.json, args.csv) {
-        (true, _) => anstream::println!("{}", json::render(&report)),
-        (false, Some(Table::Machines)) => anstream::print!("{}", csv::machines(&report)),
-        (false, Some(Table::Hosts)) => anstream::print!("{}", csv::hosts(&report)),
-        (false, None) => anstream::print!("{}", text::render(&report)),
+    let (proposal, proposed) = (proposal.as_ref(), proposed.as_ref());
+    let report = Report { plan, fleet: &fleet, proposal, proposed, explain, findings: &findings };
+    match format {
+        Format::Json => anstream::println!("{}", json::render(&report)),
+        Format::Csv => match args.csv.unwrap_or(Table::Machines) {
+            Table::Machines => anstream::print!("{}", csv::machines(&report)),
+            Table::Hosts => anstream::print!("{}", csv::hosts(&report)),
+        },
+        Format::Html => {
+            let rules = assess_unseen(&known, &catalog, &NotAsked).findings;
+            let page = html::Page { report: &report, documents: &known.documents, rules: &rules, proposed };
+            anstream::print!("{}", html::render(&page)?);
+        }
+        Format::Text => anstream::print!("{}", text::render(&report)),
     }
-    if !global.json {
+    if format != Format::Json {
         say(&findings);
     }
     if args.write {
-        write::run(&plan, &fleet, proposal.as_ref(), &findings)?;
+        write::run(plan, &fleet, proposal, &findings)?;
     }
-    let homeless = proposal.as_ref().is_some_and(|proposal| !proposal.placement.no_place.is_empty());
+    let homeless = proposal.is_some_and(|proposal| !proposal.placement.no_place.is_empty());
     Ok(if findings.has_errors() || homeless { Exit::Refused } else { Exit::Done })
 }
 

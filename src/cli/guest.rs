@@ -1,5 +1,7 @@
 //! `replant guest`.
 
+mod deploy;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +16,7 @@ use super::{Exit, Failure, Global};
 use crate::agent::{BootError, ConversionResult, GuestKey, GuestStep, convert_guest, windows_initramfs};
 use crate::controller::{CONTROLLER_SOCKET, Report};
 use crate::progress::EventClient;
+use crate::sequence::{self, Node};
 use crate::units::parse_duration;
 
 /// The arguments of `replant guest`.
@@ -27,6 +30,8 @@ pub struct GuestArgs {
 enum GuestVerb {
     /// Boot a VM into the agent and convert the operating system on its disks
     Convert(ConvertArgs),
+    /// Boot a VM into the agent and put images on its disks, through the controller
+    Deploy(deploy::DeployArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -68,7 +73,10 @@ const MARKER: &str = "converted.json";
 
 /// Runs the verb.
 pub fn run(args: &GuestArgs, global: &Global) -> Result<Exit, Failure> {
-    let GuestVerb::Convert(args) = &args.verb;
+    let args = match &args.verb {
+        GuestVerb::Convert(args) => args,
+        GuestVerb::Deploy(args) => return deploy::run(args, global),
+    };
     let marker = args.vm_folder.join(MARKER);
     if args.undo {
         return match fs::remove_file(&marker) {
@@ -76,8 +84,7 @@ pub fn run(args: &GuestArgs, global: &Global) -> Result<Exit, Failure> {
             _ => Ok(Exit::Done),
         };
     }
-    let sequence = fs::read_to_string(&args.sequence)
-        .map_err(|error| Failure::with(Exit::Error, format!("{} cannot be read: {error}", args.sequence.display())))?;
+    let sequence = read_sequence(&args.sequence)?;
     let digest = format!("blake3:{}", blake3::hash(sequence.as_bytes()).to_hex());
     if is_converted(&marker, &digest) {
         return Ok(Exit::Done);
@@ -85,7 +92,21 @@ pub fn run(args: &GuestArgs, global: &Global) -> Result<Exit, Failure> {
     if args.check {
         return Ok(Exit::Absent);
     }
-    convert(args, global, sequence, &digest, &marker)
+    convert(args, global, without(&sequence, "disks")?, &digest, &marker)
+}
+
+fn read_sequence(path: &Path) -> Result<String, Failure> {
+    fs::read_to_string(path)
+        .map_err(|error| Failure::with(Exit::Error, format!("{} cannot be read: {error}", path.display())))
+}
+
+/// A sequence as it is written, without one of its groups: of `deploy-vm.xml`, the disks and the guest are two boots, so
+/// that a conversion can be tried again without the disks.
+fn without(text: &str, group: &str) -> Result<String, Failure> {
+    let mut sequence = sequence::parse(text)?;
+    let before = sequence.nodes.len();
+    sequence.nodes.retain(|node| !matches!(node, Node::Group(found) if found.id == group));
+    Ok(if sequence.nodes.len() == before { text.to_owned() } else { sequence::write(&sequence) })
 }
 
 /// Reads the keys that references such as `UUID=file:PATH` name.
@@ -139,24 +160,21 @@ fn convert(
     digest: &str,
     marker: &Path,
 ) -> Result<Exit, Failure> {
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT, signal_hook::consts::SIGHUP] {
-        signal_hook::flag::register(signal, interrupted.clone())?;
-    }
+    let interrupted = interrupted()?;
     let initramfs = match (&args.windows, &args.patches) {
         (Some(windows), Some(patches)) => windows_initramfs(&args.vm_folder, &args.agent, windows, patches)?,
         _ => None,
     };
-    let root = std::env::var_os("REPLANT_ROOT").map(PathBuf::from).unwrap_or_else(|| PathBuf::from("."));
     let step = GuestStep {
         machine: args.machine.clone(),
         vm: args.vm_folder.clone(),
         agent: args.agent.clone(),
         initramfs: initramfs.clone(),
         sequence,
-        controller: std::env::var_os(CONTROLLER_SOCKET).filter(|path| !path.is_empty()).map(PathBuf::from),
-        state: root.join(".replant"),
+        controller: controller(),
+        state: state(),
         keys: guest_keys(&args.luks_key)?,
+        deploys: Vec::new(),
         timeout: args.timeout,
     };
     let events = EventClient::from_environment();
@@ -181,13 +199,32 @@ fn convert(
     Ok(Exit::Done)
 }
 
-/// The marker comes last and whole: it says that the machine is off and its disks are flushed.
+/// Set when somebody asks us to end.
+fn interrupted() -> Result<Arc<AtomicBool>, Failure> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT, signal_hook::consts::SIGHUP] {
+        signal_hook::flag::register(signal, interrupted.clone())?;
+    }
+    Ok(interrupted)
+}
+
+/// The controller of the run, if there is one.
+fn controller() -> Option<PathBuf> {
+    std::env::var_os(CONTROLLER_SOCKET).filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// Where a controller of our own finds its CA.
+fn state() -> PathBuf {
+    std::env::var_os("REPLANT_ROOT").map(PathBuf::from).unwrap_or_else(|| PathBuf::from(".")).join(".replant")
+}
+
 fn record(marker: &Path, digest: &str, result: &ConversionResult) -> Result<(), Failure> {
-    let text = serde_json::to_vec_pretty(&serde_json::json!({
-        "sequence": digest,
-        "facts": result.facts,
-        "edits": result.edits,
-    }))?;
+    mark(marker, &serde_json::json!({ "sequence": digest, "facts": result.facts, "edits": result.edits }))
+}
+
+/// The marker comes last and whole: it says that the machine is off and its disks are flushed.
+fn mark(marker: &Path, content: &serde_json::Value) -> Result<(), Failure> {
+    let text = serde_json::to_vec_pretty(content)?;
     let fresh = marker.with_extension("new");
     fs::write(&fresh, text)?;
     fs::File::open(&fresh)?.sync_all()?;
@@ -213,6 +250,11 @@ fn told(report: &Report, events: &EventClient, global: &Global) {
             format!("{}: {change} ({})", edit.path, edit.why)
         }
         Report::Note { text } => text.clone(),
+        Report::Deployed { done, total, .. } => {
+            events.progress(*done, Some(*total), "bytes");
+            return;
+        }
+        Report::Restart(point) => format!("the machine restarts, and goes on behind step {}", point.after),
         Report::Captured { .. } | Report::Result { .. } => return,
     };
     events.note(line.clone());

@@ -1,6 +1,7 @@
 //! `replant inventory`.
 
 mod collect;
+mod disk;
 mod files;
 mod import;
 mod performance;
@@ -23,8 +24,11 @@ pub struct InventoryArgs {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Make documents from files of other tools: .vmx, .ovf, virsh dumpxml, RVTools (.xlsx, .csv), script output
+    /// Make documents from files of other tools: .vmx, .ovf, virsh dumpxml, RVTools (.xlsx, .csv), script output, what
+    /// `inspect --json` and `device show --json` print
     Import(import::ImportArgs),
+    /// Look at the disks of a machine that is off: sizes, partitions, used bytes, how to capture them, a Windows on them
+    Disk(disk::DiskArgs),
     /// Look at running Linux machines over ssh; nothing is installed there
     Ssh(collect::SshArgs),
     /// Print the script that looks at a machine, to be run there by somebody
@@ -41,6 +45,7 @@ enum What {
 pub fn run(args: &InventoryArgs, global: &Global) -> Result<Exit, Failure> {
     match &args.what {
         What::Import(args) => import::run(args, global),
+        What::Disk(args) => disk::run(args, global),
         What::Ssh(args) => collect::ssh(args, global),
         What::Script(args) => collect::script(args),
         What::Performance(args) => performance::run(args, global),

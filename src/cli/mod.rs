@@ -7,6 +7,7 @@ mod exit;
 mod agent;
 mod apply;
 mod assess;
+mod coverage;
 mod device;
 mod graph;
 mod guest;
@@ -16,6 +17,7 @@ mod init;
 mod inspect;
 mod inventory;
 mod limit;
+mod logging;
 mod netboot;
 mod patch;
 mod plan;
@@ -117,6 +119,7 @@ enum Verb {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let global = &cli.global;
+    logging::if_asked();
     let outcome = match &cli.verb {
         Verb::Init(args) => init::run(args, global),
         Verb::Validate(args) => validate::run(args, global),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::{Subcommand, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Exit, Failure, Global};
+use super::{Exit, Failure, Global, logging};
 use crate::hardware::MacAddress;
 use crate::netboot::{
     BootAnswer, BootCount, BootDirectory, BootEntry, BootInterface, BootRequest, BootTable, BootWish, DhcpMode,
@@ -111,6 +111,7 @@ pub fn run(args: &NetbootArgs, global: &Global) -> Result<Exit, Failure> {
 }
 
 async fn serve(args: &ServeArgs, global: &Global) -> Result<Exit, Failure> {
+    logging::on_stderr(global.json);
     let table = BootTable::default();
     let wish = if args.once { BootWish::AgentOnce } else { BootWish::Agent };
     let listed = args.devices.iter().map(|device| (device, wish));
@@ -132,6 +133,7 @@ async fn serve(args: &ServeArgs, global: &Global) -> Result<Exit, Failure> {
             http_port: args.http_port,
         },
         agent: args.agent.clone(),
+        agent_may_follow: false,
         host_macs: args.host_macs.iter().copied().collect(),
         state: args.state.clone(),
     };

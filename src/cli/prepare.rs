@@ -3,7 +3,7 @@
 use camino::Utf8Path;
 
 use crate::assess;
-use crate::assess::rules::{Findings, NotAsked};
+use crate::assess::rules::Findings;
 use crate::diagnostic::Diagnostics;
 use crate::inventory::{self, ResolvedPlan};
 use crate::journal::{JournalReader, Ledger};
@@ -12,6 +12,7 @@ use crate::planner::{self, Preview, Selected, Selection, TaskGraph};
 use crate::provider::Catalog;
 use crate::render::{ArtifactSet, NoSink, render};
 
+use super::coverage::AgentDrivers;
 use super::tools::missing_tools;
 use super::windows;
 use super::{Exit, Failure};
@@ -54,7 +55,7 @@ pub fn prepare(path: &Utf8Path, selection: &Selection) -> Result<Prepared, Failu
     let (plan, more) = inventory::resolve(plan, facts)?;
     warnings.extend(more);
     let catalog = Catalog::open(&plan.plan.root)?;
-    let assessment = assess::assess(&plan, &catalog, &NotAsked);
+    let assessment = assess::assess(&plan, &catalog, &AgentDrivers::of(&plan.plan.root, None)?);
     warnings.extend(assessment.all());
     warnings.extend(missing_tools(&plan, &catalog));
     warnings.extend(windows::check(&plan, &catalog)?);

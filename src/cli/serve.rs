@@ -9,8 +9,9 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use super::apply::{boot_network, serve_network};
 use super::status::state_root;
-use super::{Exit, Failure, Global};
+use super::{Exit, Failure, Global, logging, say};
 use crate::controller::{Embedded, EmbeddedOptions};
 
 /// The arguments of `replant serve`.
@@ -25,6 +26,9 @@ pub struct ServeArgs {
     /// An image store that has to be writable for the service to be healthy
     #[arg(long, value_name = "FOLDER")]
     store: Option<PathBuf>,
+    /// Serve the boot network that this plan declares (`netboot:`) as well
+    #[arg(long, value_name = "PLAN")]
+    plan: Option<Utf8PathBuf>,
 }
 
 /// How often we look whether to stop.
@@ -37,6 +41,7 @@ pub(super) fn socket_of(root: &camino::Utf8Path) -> PathBuf {
 
 /// Runs the verb: until SIGTERM or SIGINT; a second one ends it at once.
 pub fn run(args: &ServeArgs, global: &Global) -> Result<Exit, Failure> {
+    logging::on_stderr(global.json);
     let root = state_root(args.root.as_deref())?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
@@ -46,9 +51,33 @@ pub fn run(args: &ServeArgs, global: &Global) -> Result<Exit, Failure> {
     let options = EmbeddedOptions {
         socket: Some(socket_of(&root)),
         store: args.store.clone(),
+        loopback_too: args.plan.is_some(),
         ..EmbeddedOptions::listening(root.join(".replant"), args.bind)
     };
-    let controller = Embedded::start(&options)?;
+    let (controller, network) = match &args.plan {
+        None => (Embedded::start(&options)?, None),
+        Some(plan) => {
+            let (plan, warnings) = crate::plan::load(plan)?;
+            if !global.json {
+                say(&warnings);
+            }
+            let Some(netboot) = &plan.netboot else {
+                return Err(Failure::with(Exit::Usage, "the plan has no `netboot`: it says which network is served"));
+            };
+            let network = boot_network(&root, netboot);
+            if args.bind.port() == 0 {
+                return Err(Failure::with(Exit::Usage, "machines that boot are told the port: `--bind` must name one"));
+            }
+            let address = network.controller(args.bind.port())?;
+            if !args.bind.ip().is_unspecified() && args.bind.ip() != address.ip() {
+                let message =
+                    format!("agents on `{}` do not reach {}: bind to {address}", netboot.interface, args.bind);
+                return Err(Failure::with(Exit::Usage, message));
+            }
+            let (controller, network) = serve_network(&options, address, &network)?;
+            (controller, Some(network))
+        }
+    };
     let bad: Vec<String> = controller
         .health()
         .into_iter()
@@ -68,6 +97,7 @@ pub fn run(args: &ServeArgs, global: &Global) -> Result<Exit, Failure> {
     while !stop.load(Ordering::Relaxed) {
         std::thread::sleep(LOOK);
     }
+    drop(network);
     controller.shut_down();
     Ok(Exit::Done)
 }

@@ -1,5 +1,10 @@
 //! `replant source`.
 
+mod live;
+
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
 use camino::Utf8PathBuf;
 use clap::Subcommand;
 
@@ -20,8 +25,10 @@ pub struct SourceArgs {
 enum SourceVerb {
     /// Prove that a source disk is still the one that was planned with
     Check(CheckArgs),
-    /// Prove that nobody has the source's disks open: no process, no VM, no mount
+    /// Prove that nobody has the source's disks open: no process, no VM, no mount; or that a machine answers no more
     Offline(OfflineArgs),
+    /// Capture a disk of a running Linux over ssh, without a restart
+    Capture(live::CaptureArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -49,8 +56,14 @@ struct OfflineArgs {
     #[arg(long)]
     machine: String,
     /// The disks
-    #[arg(long = "path", value_name = "FILE", required = true)]
+    #[arg(long = "path", value_name = "FILE", required_unless_present = "host")]
     paths: Vec<Utf8PathBuf>,
+    /// The machine that had them, if it was read over ssh
+    #[arg(long, value_name = "HOST", conflicts_with = "paths")]
+    host: Option<String>,
+    /// Its port
+    #[arg(long, default_value_t = 22)]
+    port: u16,
 }
 
 /// Runs the verb.
@@ -58,6 +71,7 @@ pub fn run(args: &SourceArgs, global: &Global) -> Result<Exit, Failure> {
     match &args.verb {
         SourceVerb::Check(args) => check(args, global),
         SourceVerb::Offline(args) => offline(args, global),
+        SourceVerb::Capture(args) => live::run(args, global),
     }
 }
 
@@ -83,6 +97,9 @@ fn check(args: &CheckArgs, global: &Global) -> Result<Exit, Failure> {
 }
 
 fn offline(args: &OfflineArgs, global: &Global) -> Result<Exit, Failure> {
+    if let Some(host) = &args.host {
+        return silent(args, host, global);
+    }
     let mut held = Vec::new();
     for path in &args.paths {
         // Of a disk of several files, nobody may have any of them open. What cannot be looked into stands for itself.
@@ -108,6 +125,29 @@ fn offline(args: &OfflineArgs, global: &Global) -> Result<Exit, Failure> {
         println!("{}", serde_json::json!({ "machine": args.machine, "offline": true, "paths": args.paths }));
     } else {
         println!("the source of {} is off: nobody has its {} disk(s) open", args.machine, args.paths.len());
+    }
+    Ok(Exit::Done)
+}
+
+/// A machine that still takes connections is on; one that does not has given no sign of being so, which is as much as can
+/// be known from here.
+fn silent(args: &OfflineArgs, host: &str, global: &Global) -> Result<Exit, Failure> {
+    let port = args.port;
+    let addresses = (host, port).to_socket_addrs().map(Iterator::collect::<Vec<_>>).unwrap_or_default();
+    let answers = addresses.iter().any(|address| TcpStream::connect_timeout(address, Duration::from_secs(5)).is_ok());
+    if answers {
+        return Err(Failure::with(
+            Exit::Error,
+            format!(
+                "the source of {} still answers at {host}:{port}; it and its copy must never be on the network at the same time\nshut the source down, then run this again",
+                args.machine
+            ),
+        ));
+    }
+    if global.json {
+        println!("{}", serde_json::json!({ "machine": args.machine, "offline": true, "host": host }));
+    } else {
+        println!("the source of {} answers no more at {host}:{port}", args.machine);
     }
     Ok(Exit::Done)
 }

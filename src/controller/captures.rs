@@ -1,14 +1,13 @@
 //! Captures of jobs: the store is opened when the agent begins, and let go of when the job ends.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::image::remote::{Batch, BatchAnswer, BatchError, RemoteCapture, RemoteReport, RemoteSource};
-use crate::image::{DiskName, ImageError, Store, StoreKey};
+use crate::image::{DiskName, ImageError};
 
 use super::protocol::{CaptureGrant, CaptureOpen, CaptureOpened};
+use super::stores;
 
 /// Why a capture does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -58,23 +57,6 @@ pub struct CaptureSlot {
 /// How often a maker hears of progress.
 const TELL: Duration = Duration::from_millis(250);
 
-/// Stores that are open, so that captures into one share it.
-static STORES: Mutex<Option<HashMap<PathBuf, Weak<Store>>>> = Mutex::new(None);
-
-fn open_store(grant: &CaptureGrant) -> Result<Arc<Store>, ImageError> {
-    let mut stores = STORES.lock().unwrap_or_else(PoisonError::into_inner);
-    let stores = stores.get_or_insert_default();
-    // Whoever may open it has its key: a job that brings another one gets no store by its path alone.
-    let key = grant.key.as_deref().map(StoreKey::resolve).transpose()?;
-    let opened = Store::open(&grant.store, key.as_ref())?;
-    if let Some(store) = stores.get(&grant.store).and_then(Weak::upgrade) {
-        return Ok(store);
-    }
-    let store = Arc::new(opened);
-    stores.insert(grant.store.clone(), Arc::downgrade(&store));
-    Ok(store)
-}
-
 impl CaptureSlot {
     pub(super) fn new(grant: CaptureGrant) -> Self {
         Self { grant, open: Mutex::new(None), told: Mutex::new(None), made: Mutex::new(None) }
@@ -105,7 +87,7 @@ impl CaptureSlot {
             identity: grant.identity.clone(),
             size: grant.size,
         };
-        let capture = Arc::new(RemoteCapture::open(open_store(grant)?, source)?);
+        let capture = Arc::new(RemoteCapture::open(stores::open(&grant.store, grant.key.as_deref())?, source)?);
         let opened = CaptureOpened {
             chunk_size: capture.chunk_size(),
             next_chunk: capture.next_chunk(),

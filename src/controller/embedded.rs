@@ -25,6 +25,8 @@ pub struct EmbeddedOptions {
     pub state: PathBuf,
     /// Where agents reach it: loopback for guests on QEMU's user network. Port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Whether guests on QEMU's user network reach it as well: on the same port of the loopback.
+    pub loopback_too: bool,
     /// Where verbs reach it; a folder of its own if nothing is said.
     pub socket: Option<PathBuf>,
     /// A store whose health is probed.
@@ -34,7 +36,7 @@ pub struct EmbeddedOptions {
 impl EmbeddedOptions {
     /// On an address that machines on the network reach.
     pub fn listening(state: impl Into<PathBuf>, listen: SocketAddr) -> Self {
-        Self { state: state.into(), listen, socket: None, store: None }
+        Self { state: state.into(), listen, loopback_too: false, socket: None, store: None }
     }
 
     /// On a free port of the loopback, which guests on QEMU's user network reach as `10.0.2.2`.
@@ -50,7 +52,7 @@ pub struct Embedded {
     folder: tempfile::TempDir,
     socket: PathBuf,
     stop: watch::Sender<bool>,
-    serving: Option<JoinHandle<()>>,
+    serving: Vec<JoinHandle<()>>,
     service: Arc<Service>,
     address: SocketAddr,
     fingerprint: Fingerprint,
@@ -89,15 +91,22 @@ impl Embedded {
             .enable_all()
             .build()
             .map_err(io("the controller's threads".into()))?;
-        let (listener, unix) = runtime.block_on(async {
-            let listener = server::bind(options.listen).await.map_err(io(options.listen.to_string().into()))?;
+        let bind = async |address: SocketAddr| server::bind(address).await.map_err(io(address.to_string().into()));
+        let (listeners, address, unix) = runtime.block_on(async {
+            let mut listeners = vec![bind(options.listen).await?];
+            let address = listeners[0].local_addr().map_err(io(options.listen.to_string().into()))?;
+            if options.loopback_too && !address.ip().is_unspecified() && !address.ip().is_loopback() {
+                listeners.push(bind(SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()))).await?);
+            }
             let unix = UnixListener::bind(&socket).map_err(io(socket.clone()))?;
-            Ok::<_, PkiError>((listener, unix))
+            Ok::<_, PkiError>((listeners, address, unix))
         })?;
         fs::set_permissions(&socket, fs::Permissions::from_mode(0o600)).map_err(io(socket.clone()))?;
-        let address = listener.local_addr().map_err(io(options.listen.to_string().into()))?;
         let (stop, stopped) = watch::channel(false);
-        let serving = Some(runtime.spawn(server::serve(listener, acceptor, service.clone(), stopped)));
+        let serving = listeners
+            .into_iter()
+            .map(|listener| runtime.spawn(server::serve(listener, acceptor.clone(), service.clone(), stopped.clone())))
+            .collect();
         runtime.spawn(local::serve(unix, jobs.clone(), address.port(), fingerprint.to_string()));
         Ok(Self { runtime: Some(runtime), folder, socket, stop, serving, service, address, fingerprint, jobs })
     }
@@ -115,9 +124,11 @@ impl Embedded {
     /// Accepts nothing new, lets requests end, keeps what captures have.
     pub fn shut_down(mut self) {
         self.stop.send_replace(true);
-        if let (Some(runtime), Some(serving)) = (&self.runtime, self.serving.take()) {
-            // It has not panicked, or somebody was told already.
-            let _ = runtime.block_on(serving);
+        for serving in std::mem::take(&mut self.serving) {
+            if let Some(runtime) = &self.runtime {
+                // It has not panicked, or somebody was told already.
+                let _ = runtime.block_on(serving);
+            }
         }
         self.jobs.end_all();
     }

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::captures::CaptureSlot;
+use super::deploys::DeploySlot;
 use super::pki::Fingerprint;
-use super::protocol::{CaptureGrant, Report, ReportEntry};
+use super::protocol::{CaptureGrant, DeployGrant, Report, ReportEntry, ResumePoint};
 
 /// Longest name of a machine.
 const MAX_NAME: usize = 63;
@@ -69,14 +70,26 @@ pub struct NewJob {
     pub reports: mpsc::UnboundedReceiver<Report>,
 }
 
+/// What a job may do besides working off its sequence.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Grants {
+    /// Disks that it may capture.
+    pub captures: Vec<CaptureGrant>,
+    /// Images that it may put on disks.
+    pub deploys: Vec<DeployGrant>,
+}
+
 struct Job {
     device: String,
     /// Its place among the jobs of its device.
     number: u64,
     captures: HashMap<String, Arc<CaptureSlot>>,
+    deploys: HashMap<String, Arc<DeploySlot>>,
     sequence: String,
     certificate: Option<Fingerprint>,
     acknowledged: u64,
+    /// Where it goes on after the restart that it has asked for.
+    resume: Option<ResumePoint>,
     /// Its result is known; it stays until its maker has gone.
     ended: bool,
     reports: mpsc::UnboundedSender<Report>,
@@ -104,7 +117,7 @@ pub struct Jobs {
 
 impl Jobs {
     /// A new job for a machine, with a token that is good for `life`.
-    pub fn create(&self, machine: &str, sequence: String, life: Duration) -> Result<NewJob, JobError> {
+    pub fn create(&self, machine: &str, sequence: String, life: Duration, grants: Grants) -> Result<NewJob, JobError> {
         let named = machine.len() <= MAX_NAME
             && machine.starts_with(|c: char| c.is_ascii_alphanumeric())
             && machine.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
@@ -116,23 +129,33 @@ impl Jobs {
         let (sender, reports) = mpsc::unbounded_channel();
         let mut state = self.lock();
         state.tokens.insert(digest(&token), Token { device: device.clone(), expires: Instant::now() + life });
-        state.add(device.clone(), device.clone(), sequence, Vec::new(), sender);
+        state.add(device.clone(), device.clone(), sequence, grants, sender);
         Ok(NewJob { id: device.clone(), device, token, reports })
     }
 
     /// A new job for a registered device; it waits until the device asks.
-    pub fn queue(&self, device: &str, sequence: String, captures: Vec<CaptureGrant>) -> NewJob {
+    pub fn queue(&self, device: &str, sequence: String, grants: Grants) -> NewJob {
         let id = format!("job-{}", random_hex::<8>());
         let (sender, reports) = mpsc::unbounded_channel();
-        self.lock().add(id.clone(), device.to_owned(), sequence, captures, sender);
+        self.lock().add(id.clone(), device.to_owned(), sequence, grants, sender);
         NewJob { id, device: device.to_owned(), token: String::new(), reports }
     }
 
-    /// The oldest job of a registered device: its id and its sequence. The caller has proven who asks.
+    /// The oldest job of a registered device: its id and its sequence. The caller has proven who asks. Whoever is given a
+    /// job numbers its reports from 1: an agent whose machine has restarted knows nothing of those before.
     pub fn next(&self, device: &str) -> Option<(String, String)> {
+        let mut state = self.lock();
+        let waiting = state.jobs.iter_mut().filter(|(_, job)| job.device == device && !job.ended);
+        let (id, job) = waiting.min_by_key(|(_, job)| job.number)?;
+        job.acknowledged = 0;
+        Some((id.clone(), job.sequence.clone()))
+    }
+
+    /// Where a job of a device goes on, if its machine has restarted on its behalf. The caller has proven who asks.
+    pub fn resume(&self, device: &str, job: &str) -> Result<Option<ResumePoint>, JobError> {
         let state = self.lock();
-        let waiting = state.jobs.iter().filter(|(_, job)| job.device == device && !job.ended);
-        waiting.min_by_key(|(_, job)| job.number).map(|(id, job)| (id.clone(), job.sequence.clone()))
+        let job = state.jobs.get(job).filter(|job| job.device == device).ok_or(JobError::Gone)?;
+        Ok(job.resume.clone())
     }
 
     /// Whether the device was made for one job, and which certificate opens it.
@@ -145,6 +168,13 @@ impl Jobs {
         let state = self.lock();
         let job = state.jobs.get(job).filter(|job| job.device == device).ok_or(JobError::Gone)?;
         job.captures.get(disk).cloned().ok_or(JobError::NotGranted)
+    }
+
+    /// What a job of a device may put on the disk of that name. The caller has proven who asks.
+    pub fn deploy(&self, device: &str, job: &str, disk: &str) -> Result<Arc<DeploySlot>, JobError> {
+        let state = self.lock();
+        let job = state.jobs.get(job).filter(|job| job.device == device).ok_or(JobError::Gone)?;
+        job.deploys.get(disk).cloned().ok_or(JobError::NotGranted)
     }
 
     /// Says something to a job's maker.
@@ -219,15 +249,19 @@ impl State {
         id: String,
         device: String,
         sequence: String,
-        captures: Vec<CaptureGrant>,
+        grants: Grants,
         reports: mpsc::UnboundedSender<Report>,
     ) {
         self.made += 1;
-        let slot = |grant: CaptureGrant| (grant.disk.clone(), Arc::new(CaptureSlot::new(grant)));
-        let captures = captures.into_iter().map(slot).collect();
+        let capture = |grant: CaptureGrant| (grant.disk.clone(), Arc::new(CaptureSlot::new(grant)));
+        let deploy = |grant: DeployGrant| (grant.disk.clone(), Arc::new(DeploySlot::new(grant)));
+        let captures = grants.captures.into_iter().map(capture).collect();
+        let deploys = grants.deploys.into_iter().map(deploy).collect();
         let number = self.made;
-        let (certificate, acknowledged, ended) = (None, 0, false);
-        self.jobs.insert(id, Job { device, number, captures, sequence, certificate, acknowledged, ended, reports });
+        let (certificate, acknowledged, resume, ended) = (None, 0, None, false);
+        let job =
+            Job { device, number, captures, deploys, sequence, certificate, acknowledged, resume, ended, reports };
+        self.jobs.insert(id, job);
     }
 }
 
@@ -245,6 +279,9 @@ impl Job {
                 return Err(JobError::TooMany);
             }
             job.ended |= matches!(entry.report, Report::Result { .. });
+            if let Report::Restart(point) = &entry.report {
+                job.resume = Some(point.clone());
+            }
             let _ = job.reports.send(entry.report);
             job.acknowledged = expected;
         }
@@ -275,29 +312,53 @@ mod tests {
     #[test]
     fn tokens_work_once_and_not_for_ever() {
         let jobs = Jobs::default();
-        let job = jobs.create("web01", "<x/>".into(), Duration::from_secs(60)).unwrap();
+        let job = jobs.create("web01", "<x/>".into(), Duration::from_secs(60), Grants::default()).unwrap();
         assert_eq!(jobs.redeem("guess"), Err(JobError::UnknownToken));
         assert_eq!(jobs.redeem(&job.token).as_deref(), Ok(job.device.as_str()));
         assert_eq!(jobs.redeem(&job.token), Err(JobError::UnknownToken));
-        let late = jobs.create("web01", "<x/>".into(), Duration::ZERO).unwrap();
+        let late = jobs.create("web01", "<x/>".into(), Duration::ZERO, Grants::default()).unwrap();
         assert_eq!(jobs.redeem(&late.token), Err(JobError::ExpiredToken));
-        let ended = jobs.create("web01", "<x/>".into(), Duration::from_secs(60)).unwrap();
+        let ended = jobs.create("web01", "<x/>".into(), Duration::from_secs(60), Grants::default()).unwrap();
         jobs.end(&ended.device);
         assert_eq!(jobs.redeem(&ended.token), Err(JobError::UnknownToken));
+    }
+
+    #[test]
+    fn a_job_that_is_handed_out_again_counts_from_one_and_goes_on_where_it_asked_for_a_restart() {
+        let jobs = Jobs::default();
+        let mut made = jobs.queue("d1", "<x/>".into(), Grants::default());
+        let entry = |seq: u64, report| ReportEntry { seq, report };
+        let note = |seq: u64| entry(seq, Report::Note { text: seq.to_string() });
+        let (id, _) = jobs.next("d1").unwrap();
+        assert_eq!(jobs.report_of("d1", &id, vec![note(1), note(2)]), Ok(2));
+        assert_eq!(jobs.resume("d1", &id), Ok(None));
+        let point = ResumePoint { after: "first".into(), facts: [("a".to_owned(), "b".to_owned())].into() };
+        assert_eq!(jobs.report_of("d1", &id, vec![entry(3, Report::Restart(point.clone()))]), Ok(3));
+        assert_eq!(jobs.resume("d1", &id), Ok(Some(point)));
+        assert_eq!(jobs.resume("d2", &id), Err(JobError::Gone), "another device's job");
+
+        // The machine comes back: what it reports now is new, whatever its number.
+        assert_eq!(jobs.next("d1").map(|(id, _)| id), Some(id.clone()));
+        let end = Report::Result { ok: true, message: String::new(), facts: Default::default() };
+        assert_eq!(jobs.report_of("d1", &id, vec![note(1), entry(2, end)]), Ok(2));
+        assert!(jobs.next("d1").is_none(), "it has ended");
+        let seen = std::iter::from_fn(|| made.reports.try_recv().ok()).count();
+        assert_eq!(seen, 5);
     }
 
     #[test]
     fn names_are_checked() {
         let jobs = Jobs::default();
         for bad in ["", "../x", "a b", "a/b", "-a", "é", &"a".repeat(64)] {
-            assert_eq!(jobs.create(bad, String::new(), Duration::ZERO).err(), Some(JobError::Name), "{bad}");
+            let refused = jobs.create(bad, String::new(), Duration::ZERO, Grants::default()).err();
+            assert_eq!(refused, Some(JobError::Name), "{bad}");
         }
     }
 
     #[test]
     fn reports_are_counted_once_and_gaps_are_refused() {
         let jobs = Jobs::default();
-        let mut job = jobs.create("web01", "<x/>".into(), Duration::from_secs(60)).unwrap();
+        let mut job = jobs.create("web01", "<x/>".into(), Duration::from_secs(60), Grants::default()).unwrap();
         let peer = Fingerprint::parse(&format!("sha256:{}", "ab".repeat(32)));
         let note = |seq: u64| ReportEntry { seq, report: Report::Note { text: seq.to_string() } };
         assert_eq!(jobs.report(&job.device, peer, vec![note(1)]), Err(JobError::OtherDevice));

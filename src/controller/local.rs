@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 
-use super::jobs::Jobs;
+use super::jobs::{Grants, Jobs};
 use super::protocol::{LocalAnswer, LocalJob};
 
 /// The environment variable that names the socket.
@@ -86,9 +86,10 @@ async fn conversation(stream: tokio::net::UnixStream, jobs: &Jobs, port: u16, ca
         Err(error) => return say(&mut writer, &LocalAnswer::Refused { message: error.to_string() }).await,
     };
     let life = Duration::from_secs(job.token_seconds);
+    let grants = Grants { captures: job.captures, deploys: job.deploys };
     let mut made = match &job.device {
-        Some(device) => jobs.queue(device, job.sequence, job.captures),
-        None => match jobs.create(&job.machine, job.sequence, life) {
+        Some(device) => jobs.queue(device, job.sequence, grants),
+        None => match jobs.create(&job.machine, job.sequence, life, grants) {
             Ok(made) => made,
             Err(error) => return say(&mut writer, &LocalAnswer::Refused { message: error.to_string() }).await,
         },

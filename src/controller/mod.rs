@@ -12,24 +12,31 @@
 pub mod devices;
 
 mod boot;
+mod boot_network;
 mod captures;
+mod deploys;
 mod embedded;
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod jobs;
 mod local;
 mod peer;
 mod pki;
 mod protocol;
+mod pull;
 mod server;
+mod stores;
 mod transfer;
 
 pub use boot::DeviceBoot;
+pub use boot_network::{BootNetwork, BootNetworkError, BootNetworkOptions};
 pub use embedded::{Embedded, EmbeddedOptions};
 pub use health::{Check, Probe};
-pub use jobs::{JobError, Jobs, NewJob};
+pub use jobs::{Grants, JobError, Jobs, NewJob};
 pub use local::{CONTROLLER_SOCKET, LocalClient, LocalError};
 pub use pki::{Authority, Fingerprint, Identity, PkiError, SERVER_NAME, crypto_provider};
 pub use protocol::{
-    Ack, CaptureGrant, CaptureOpen, CaptureOpened, CapturedImage, EnrolAnswer, EnrolRequest, JOB_HEADER, LocalAnswer,
-    LocalJob, Report, ReportBatch, ReportEntry,
+    Ack, CaptureGrant, CaptureOpen, CaptureOpened, CapturedImage, DeployGrant, DeployOpen, DeployOpened, EnrolAnswer,
+    EnrolRequest, JOB_HEADER, LocalAnswer, LocalJob, MapFrom, Report, ReportBatch, ReportEntry, ResumePoint,
 };

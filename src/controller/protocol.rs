@@ -27,6 +27,19 @@ pub struct EnrolAnswer {
     /// Whether it stays for one job after another, until its certificate opens nothing any more.
     #[serde(default)]
     pub stays: bool,
+    /// What people call it; empty if nobody has said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+}
+
+/// The answer to `GET /v1/devices/DEVICE/jobs/JOB/resume` for a job whose machine has restarted on its behalf: where it
+/// goes on. 204 for a job that begins at its begin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResumePoint {
+    /// The step behind which it goes on.
+    pub after: String,
+    /// What its steps had found.
+    pub facts: BTreeMap<String, String>,
 }
 
 /// The header of `GET /v1/devices/DEVICE/sequence` that names the job.
@@ -80,6 +93,60 @@ pub struct CaptureGrant {
     pub compress: bool,
     /// Bytes a second at most.
     pub limit: Option<u64>,
+}
+
+/// `POST /v1/devices/DEVICE/jobs/JOB/deploys/DISK/open`: what the agent has found.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeployOpen {
+    /// Bytes of the disk.
+    pub size: u64,
+    /// Its serial number, if it has one.
+    pub serial: Option<String>,
+    /// The device's path in the agent.
+    pub device: String,
+}
+
+/// The answer: what is to be put on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeployOpened {
+    /// The image's id.
+    pub image: String,
+    /// Bytes of the image.
+    pub size: u64,
+    /// Bytes of a chunk.
+    pub chunk_size: u32,
+    /// The disk's digest.
+    pub digest: String,
+}
+
+/// `.../deploys/DISK/map`: which part is wanted.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MapFrom {
+    /// The chunk that it begins at.
+    pub first: u64,
+}
+
+/// What a job's device may put on one of its disks. Only the local socket brings it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeployGrant {
+    /// The machine's name in the store.
+    pub machine: String,
+    /// The disk's name in the store.
+    pub disk: String,
+    /// Which image; the one of the newest sealed set, if nothing is said.
+    pub image: Option<String>,
+    /// The store's folder.
+    pub store: std::path::PathBuf,
+    /// The reference to its key.
+    pub key: Option<String>,
+    /// The serial number that the disk must have.
+    pub serial: Option<String>,
+    /// How fast at most, with hours.
+    pub limit: Option<String>,
+    /// Budgets that are shared with others: the folder that they are kept in, `NAME=RATE` for each.
+    pub budgets: Option<(std::path::PathBuf, Vec<String>)>,
 }
 
 /// `POST /v1/devices/DEVICE/reports`: entries in order, without gaps.
@@ -152,11 +219,22 @@ pub enum Report {
         /// What was made of it, once all is done.
         image: Option<CapturedImage>,
     },
+    /// So much of an image is on a disk.
+    Deployed {
+        /// The disk's name.
+        disk: String,
+        /// Bytes that are done.
+        done: u64,
+        /// Bytes of the image.
+        total: u64,
+    },
     /// A line for people.
     Note {
         /// The text.
         text: String,
     },
+    /// The machine restarts on behalf of the sequence, and goes on behind this step: the last report of this boot.
+    Restart(ResumePoint),
     /// The sequence has ended: the last report.
     Result {
         /// Whether it has ended well.
@@ -200,13 +278,16 @@ pub struct LocalJob {
     /// What it may capture meanwhile.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub captures: Vec<CaptureGrant>,
+    /// What it may put on its disks meanwhile.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deploys: Vec<DeployGrant>,
 }
 
 impl LocalJob {
     /// A job for a device of its own.
     pub fn alone(machine: impl Into<String>, sequence: impl Into<String>, token_seconds: u64) -> Self {
         let (machine, sequence) = (machine.into(), sequence.into());
-        Self { machine, sequence, token_seconds, device: None, captures: Vec::new() }
+        Self { machine, sequence, token_seconds, device: None, captures: Vec::new(), deploys: Vec::new() }
     }
 }
 

@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
+use tokio::io::BufReader;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
@@ -26,7 +27,7 @@ use super::jobs::{JobError, Jobs};
 use super::peer::Peer;
 use super::pki::{Authority, Fingerprint, PkiError, crypto_provider};
 use super::protocol::{Ack, EnrolAnswer, EnrolRequest, JOB_HEADER, Report, ReportBatch};
-use super::transfer;
+use super::{pull, transfer};
 
 /// Largest body: a batch of reports.
 const MAX_BODY: usize = 1 << 20;
@@ -34,6 +35,8 @@ const MAX_BODY: usize = 1 << 20;
 const MAX_ENROL_BODY: usize = 32 << 10;
 /// Connections at once.
 const MAX_CONNECTIONS: usize = 256;
+/// What is read of a connection at once.
+const READ_AT_ONCE: usize = 64 << 10;
 const HANDSHAKE: Duration = Duration::from_secs(20);
 const HEADERS: Duration = Duration::from_secs(20);
 /// Longest time of a request, its body included.
@@ -120,6 +123,8 @@ async fn connection(
 ) -> io::Result<()> {
     // Without it the last segment of every answer waits for an acknowledgement.
     stream.set_nodelay(true)?;
+    // TLS by itself reads 4 KiB at once.
+    let stream = BufReader::with_capacity(READ_AT_ONCE, stream);
     let stream = timeout(HANDSHAKE, acceptor.accept(stream)).await??;
     let certificates = stream.get_ref().1.peer_certificates();
     let peer = Peer(certificates.and_then(|chain| chain.first()).map(Fingerprint::of));
@@ -146,24 +151,34 @@ async fn connection(
 
 fn router(service: Arc<Service>) -> Router {
     let enrolment = Router::new().route("/v1/enrol", post(enrol)).layer(DefaultBodyLimit::max(MAX_ENROL_BODY));
-    let captures = Router::new()
+    let transfers = Router::new()
         .route("/v1/devices/{device}/jobs/{job}/captures/{disk}/{what}", post(transfer::capture))
+        .route("/v1/devices/{device}/jobs/{job}/deploys/{disk}/{what}", post(pull::deploy))
         .layer(DefaultBodyLimit::disable());
     Router::new()
         .route("/health", get(health))
         .route("/v1/devices/{device}/sequence", get(sequence))
+        .route("/v1/devices/{device}/jobs/{job}/resume", get(resume))
         .route("/v1/devices/{device}/reports", post(reports))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .merge(enrolment)
-        .merge(captures)
+        .merge(transfers)
         .layer(axum::middleware::from_fn(in_time))
         .with_state(service)
 }
 
 /// No request takes longer, whoever sends it however slowly.
 async fn in_time(request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
     match timeout(REQUEST, next.run(request)).await {
-        Ok(response) => response,
+        Ok(response) => {
+            // What the routes refuse themselves is logged there, with the reason; this is what never reaches them.
+            let status = response.status();
+            if matches!(status.as_u16(), 400 | 404 | 405 | 413 | 415 | 422) {
+                tracing::warn!(%status, ?path, "a request was refused for its size or form");
+            }
+            response
+        }
         Err(_) => {
             tracing::warn!("a request was cut off after {REQUEST:?}");
             (StatusCode::REQUEST_TIMEOUT, "too slow").into_response()
@@ -237,17 +252,23 @@ async fn enrol(State(service): State<Arc<Service>>, Json(request): Json<EnrolReq
             return Ok((StatusCode::BAD_REQUEST, "the certificate request is not usable").into_response());
         }
     };
-    match (&service.devices, stays) {
-        (Some(devices), true) => {
-            if let Err(error) = devices.enrolled(&DeviceId::new(device.clone()), fingerprint, &request.facts) {
+    let name = match (&service.devices, stays) {
+        (Some(devices), true) => match devices.enrolled(&DeviceId::new(device.clone()), fingerprint, &request.facts) {
+            Ok(enrolled) => {
+                tracing::info!(device, "a device has enrolled");
+                enrolled.name.unwrap_or_default()
+            }
+            Err(error) => {
                 tracing::warn!(%error, device, "a machine is not the device that its token is for");
                 return Err(JobError::OtherDevice.into());
             }
-            tracing::info!(device, "a device has enrolled");
+        },
+        _ => {
+            service.jobs.enrolled(&device, fingerprint, Report::Enrolled { facts: request.facts })?;
+            String::new()
         }
-        _ => service.jobs.enrolled(&device, fingerprint, Report::Enrolled { facts: request.facts })?,
-    }
-    Ok(Json(EnrolAnswer { device, certificate, stays }).into_response())
+    };
+    Ok(Json(EnrolAnswer { device, certificate, stays, name }).into_response())
 }
 
 /// How long a device waits for work in one request.
@@ -280,6 +301,18 @@ async fn sequence(
     // It may have been released meanwhile.
     authorise(&service, &device, peer.0)?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn resume(
+    State(service): State<Arc<Service>>,
+    Extension(peer): Extension<Peer>,
+    Path((device, job)): Path<(String, String)>,
+) -> Result<Response, Refusal> {
+    authorise(&service, &device, peer.0)?;
+    Ok(match service.jobs.resume(&device, &job)? {
+        Some(point) => Json(point).into_response(),
+        None => StatusCode::NO_CONTENT.into_response(),
+    })
 }
 
 async fn reports(

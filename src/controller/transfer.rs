@@ -22,7 +22,7 @@ use super::server::{Refusal, Service, authorise};
 /// Batches in memory at once: whoever comes later waits, and so does its disk.
 static ROOM: Semaphore = Semaphore::const_new(8);
 /// Largest body besides a batch.
-const MAX_WORDS: usize = 64 << 10;
+pub(super) const MAX_WORDS: usize = 64 << 10;
 
 /// `POST .../captures/DISK/open|batch|finish`.
 pub(super) async fn capture(
@@ -40,7 +40,7 @@ pub(super) async fn capture(
                 return Ok((StatusCode::BAD_REQUEST, "that opens nothing").into_response());
             };
             let (name, begun) = (device.clone(), slot.clone());
-            let opened = run(move || begun.begin(&name, &found)).await;
+            let opened = run(move || begun.begin(&name, &found), CaptureError::is_refusal).await;
             if let (Ok(_), Some(devices)) = (&opened, &service.devices)
                 && let Err(error) = devices.set_state(&DeviceId::new(device), DeviceState::Working)
             {
@@ -55,7 +55,7 @@ pub(super) async fn capture(
             let _room = ROOM.acquire().await;
             let Ok(body) = read(request, MAX_BATCH).await else { return Ok(too_large()) };
             let taken = slot.clone();
-            let answer = run(move || taken.take(&body)).await;
+            let answer = run(move || taken.take(&body), CaptureError::is_refusal).await;
             tell(&service, &job, &slot);
             Ok(match answer {
                 Ok(answer) => answer.encode().into_response(),
@@ -64,7 +64,7 @@ pub(super) async fn capture(
         }
         "finish" => {
             let finished = slot.clone();
-            Ok(match run(move || finished.finish()).await {
+            Ok(match run(move || finished.finish(), CaptureError::is_refusal).await {
                 Ok(report) => {
                     let image = CapturedImage {
                         id: report.id.to_string(),
@@ -92,30 +92,37 @@ fn tell(service: &Service, job: &str, slot: &CaptureSlot) {
     }
 }
 
-async fn read(request: Request, most: usize) -> Result<Bytes, ()> {
+pub(super) async fn read(request: Request, most: usize) -> Result<Bytes, ()> {
     let body = Limited::new(request.into_body(), most).collect().await.map_err(drop)?;
     Ok(body.to_bytes())
 }
 
-fn too_large() -> Response {
+pub(super) fn too_large() -> Response {
     tracing::warn!("a body was too large, or ended too early");
     (StatusCode::PAYLOAD_TOO_LARGE, "the body is too large").into_response()
 }
 
 /// Runs what blocks on a thread for it; an error becomes what the agent is told.
-async fn run<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, CaptureError> + Send + 'static,
+pub(super) async fn run<T: Send + 'static, E: std::error::Error + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+    is_refusal: fn(&E) -> bool,
 ) -> Result<T, Response> {
     match tokio::task::spawn_blocking(work).await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => {
-            tracing::warn!(%error, "a capture was refused or has failed");
-            let status = if error.is_refusal() { StatusCode::CONFLICT } else { StatusCode::SERVICE_UNAVAILABLE };
-            Err((status, error.to_string()).into_response())
+            tracing::warn!(error = %said(&error), "a capture or deploy was refused or has failed");
+            let status = if is_refusal(&error) { StatusCode::CONFLICT } else { StatusCode::SERVICE_UNAVAILABLE };
+            Err((status, said(&error)).into_response())
         }
         Err(error) => {
-            tracing::error!(%error, "a capture has broken down");
+            tracing::error!(%error, "a capture or deploy has broken down");
             Err((StatusCode::INTERNAL_SERVER_ERROR, "the controller is out of order").into_response())
         }
     }
+}
+
+/// An error with what it comes from, in one line.
+fn said(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

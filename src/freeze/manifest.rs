@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use camino::Utf8PathBuf;
 use serde::{Deserialize, Serialize};
 
-use crate::plan::OnFailure;
+use crate::plan::{Netboot, OnFailure};
 use crate::planner::{Selection, Task};
 use crate::render::ArtifactRecord;
 
@@ -34,6 +34,9 @@ pub struct RunManifest {
     pub machines: BTreeMap<String, FrozenMachine>,
     /// Waves with their failure budgets.
     pub waves: Vec<FrozenWave>,
+    /// The boot network, if a machine of this run boots into the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<Netboot>,
     /// Every artifact, sorted by path.
     pub artifacts: Vec<ArtifactRecord>,
     /// The selected tasks, in dependency order; cleanup tasks among them.

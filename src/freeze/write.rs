@@ -141,7 +141,9 @@ pub fn manifest(
     let folders = folders(&selected);
     let mut sources = BTreeMap::new();
     let mut frozen = BTreeMap::new();
+    let mut boots = false;
     for (machine, facts) in chosen {
+        boots |= machine.source.agent.is_some();
         let name = &machine.name.value.0;
         for disk in &facts.disks {
             let source = FrozenSource { path: disk.path.clone(), identity: disk.identity.clone() };
@@ -179,6 +181,7 @@ pub fn manifest(
         budgets,
         machines: frozen,
         waves,
+        boot: plan.plan.netboot.clone().filter(|_| boots),
         artifacts: records,
         tasks: selected.tasks,
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::append::Appender;
 use super::begun::{Begun, begin, drop_unfinished, proves_content, remove, resume};
 use super::checkpoint::Checkpoints;
-use super::chunk::{ChunkDigest, DiskDigest, chunk_count, chunk_len, is_zero};
+use super::chunk::{ChunkDigest, DiskDigest, chunk_count, is_zero};
 use super::codec::{Compression, Encoder};
 use super::control::Control;
 use super::error::{ImageError, Result};
@@ -233,19 +233,24 @@ impl Job<'_> {
         let offset = first * u64::from(chunk_size);
         let len = (size - offset).min(count * u64::from(chunk_size));
         self.control.pace(len);
-        worker.content.resize(len as usize, 0);
-        let unreadable = self.source.read(&mut worker.content, offset)?;
+        // What was just read is still in the processor's cache when it is hashed, if that follows at once.
+        let step = match self.source.disk.reads_cheaply() {
+            true => chunk_size as usize,
+            false => len as usize,
+        };
+        let (mut entries, mut unreadable) = (Vec::with_capacity(count as usize), Vec::new());
+        for start in (offset..offset + len).step_by(step) {
+            worker.content.resize((offset + len - start).min(step as u64) as usize, 0);
+            unreadable.extend(self.source.read(&mut worker.content, start)?);
+            for content in worker.content.chunks(chunk_size as usize) {
+                entries.push(match is_zero(content) {
+                    true => MapEntry::Zeros(1),
+                    false => MapEntry::Chunk(self.store_chunk(&mut worker.encoder, &mut worker.sealed, content)?),
+                });
+            }
+        }
         if !cached {
             self.source.disk.drop_cache(offset, len);
-        }
-        let mut entries = Vec::with_capacity(count as usize);
-        for index in 0..count {
-            let start = index as usize * chunk_size as usize;
-            let content = &worker.content[start..start + chunk_len(size, chunk_size, first + index)];
-            entries.push(match is_zero(content) {
-                true => MapEntry::Zeros(1),
-                false => MapEntry::Chunk(self.store_chunk(&mut worker.encoder, &mut worker.sealed, content)?),
-            });
         }
         Ok(Outcome { entries, read: len, unreadable })
     }

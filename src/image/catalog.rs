@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustix::fs::{FlockOperation, flock};
 
 use super::chunk::{ChunkDigest, ChunkId};
-use super::codec::Decoder;
+use super::codec::{Codec, Decoder};
 use super::error::{ImageError, Result};
 use super::index::{self, ChunkTable, ENTRY_LEN, INDEX_HEADER_LEN, Location};
 use super::manifest::entries;
@@ -24,6 +24,8 @@ pub(super) struct PackState {
     pub(super) id: PackId,
     /// Bytes of the pack file; `None` if it is not there.
     pub(super) len: Option<u64>,
+    /// Whether this process appends to it: then its length here counts what is not in the file yet.
+    pub(super) growing: bool,
     /// Sound entries of its index file.
     pub(super) indexed: u64,
     /// Where the last indexed record ends.
@@ -62,6 +64,9 @@ impl Catalog {
         ids.sort();
         for id in ids {
             let number = self.number(id);
+            if self.packs[number as usize].growing {
+                continue;
+            }
             let path = pack_path(root, id);
             self.packs[number as usize].len = match std::fs::metadata(&path) {
                 Ok(meta) => Some(meta.len()),
@@ -85,7 +90,14 @@ impl Catalog {
             return *number;
         }
         let number = u32::try_from(self.packs.len()).expect("fewer packs than 2^32");
-        self.packs.push(PackState { id, len: None, indexed: 0, indexed_end: HEADER_LEN, scanned_end: HEADER_LEN });
+        self.packs.push(PackState {
+            id,
+            len: None,
+            growing: false,
+            indexed: 0,
+            indexed_end: HEADER_LEN,
+            scanned_end: HEADER_LEN,
+        });
         self.numbers.insert(id, number);
         number
     }
@@ -228,6 +240,20 @@ impl fmt::Display for Place {
     }
 }
 
+/// A record that was read and authenticated.
+struct Opened<'b> {
+    pack: PackId,
+    offset: u64,
+    codec: Codec,
+    encoded: &'b [u8],
+}
+
+impl Opened<'_> {
+    fn damaged(&self, place: Place, what: &'static str) -> ImageError {
+        ImageError::DamagedChunk { pack: self.pack, offset: self.offset, chunk: place.to_string(), what }
+    }
+}
+
 /// One thread's means to read chunks.
 pub(super) struct ChunkReader<'s> {
     store: &'s Store,
@@ -258,27 +284,57 @@ impl<'s> ChunkReader<'s> {
 
     /// Reads a chunk and proves that its content is what `digest` says.
     pub(super) fn read(&mut self, digest: &ChunkDigest, place: Place, out: &mut [u8]) -> Result<()> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let outcome = self.open_record(&mut buffer, digest, place, out.len()).and_then(|found| {
+            if !self.decoder.decode(found.codec, found.encoded, out) {
+                return Err(found.damaged(place, "does not decompress"));
+            }
+            match ChunkDigest::of(out) == *digest {
+                true => Ok(()),
+                false => Err(found.damaged(place, "has another content than its digest")),
+            }
+        });
+        self.buffer = buffer;
+        outcome
+    }
+
+    /// A chunk of `len` bytes as it is encoded: authenticated with the store's keys, but not decoded. Whoever decodes it
+    /// compares it with its digest.
+    pub(super) fn encoded<R>(
+        &mut self,
+        digest: &ChunkDigest,
+        (place, len): (Place, usize),
+        take: impl FnOnce(Codec, &[u8]) -> R,
+    ) -> Result<R> {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let outcome = self.open_record(&mut buffer, digest, place, len).map(|found| take(found.codec, found.encoded));
+        self.buffer = buffer;
+        outcome
+    }
+
+    /// Reads a chunk's record into `buffer` and opens it.
+    fn open_record<'b>(
+        &self,
+        buffer: &'b mut Vec<u8>,
+        digest: &ChunkDigest,
+        place: Place,
+        len: usize,
+    ) -> Result<Opened<'b>> {
         let location = self.locate(digest, place)?;
         let (pack, file) = self.open(&location)?;
         let id = digest.id(&self.store.keys.ids);
         let damaged = |what| ImageError::DamagedChunk { pack, offset: location.offset, chunk: place.to_string(), what };
-        self.buffer.resize(RECORD_HEADER_LEN + location.stored as usize, 0);
-        file.read_exact_at(&mut self.buffer, location.offset)
+        buffer.resize(RECORD_HEADER_LEN + location.stored as usize, 0);
+        file.read_exact_at(buffer, location.offset)
             .map_err(ImageError::file("reading", &pack_path(self.store.root(), pack)))?;
-        let (header, sealed) = self.buffer.split_at_mut(RECORD_HEADER_LEN);
+        let (header, sealed) = buffer.split_at_mut(RECORD_HEADER_LEN);
         let record = Record::decode(header).ok_or_else(|| damaged("has a damaged header"))?;
-        if record.id != id || record.stored != location.stored || record.plain as usize != out.len() {
+        if record.id != id || record.stored != location.stored || record.plain as usize != len {
             return Err(damaged("is not the chunk that the index promises"));
         }
         let key = self.store.keys.chunk(&id);
         let encoded = key.open(&record.place(), sealed).map_err(|_| damaged("does not authenticate"))?;
-        if !self.decoder.decode(record.codec, encoded, out) {
-            return Err(damaged("does not decompress"));
-        }
-        match ChunkDigest::of(out) == *digest {
-            true => Ok(()),
-            false => Err(damaged("has another content than its digest")),
-        }
+        Ok(Opened { pack, offset: location.offset, codec: record.codec, encoded })
     }
 
     fn open(&self, location: &Location) -> Result<(PackId, Arc<File>)> {

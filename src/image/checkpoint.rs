@@ -9,7 +9,7 @@ use super::map::{MapEntry, MapWriter};
 /// A checkpoint after so many bytes read, so that a killed capture repeats little.
 const EVERY_BYTES: u64 = 256 << 20;
 /// And after so long, for slow sources.
-const EVERY: Duration = Duration::from_secs(5);
+const EVERY: Duration = Duration::from_secs(2);
 /// And after so many entries, so that frames stay small.
 const EVERY_ENTRIES: usize = 65_536;
 

@@ -46,8 +46,8 @@ const LEVEL: i32 = 1;
 
 /// A chunk from this size on is judged by a sample first.
 const SAMPLED_FROM: usize = 256 << 10;
-/// A sample is so many pieces, spread evenly over the chunk.
-const SAMPLES: usize = 16;
+/// A sample has a piece of every so many bytes of the chunk.
+const SAMPLE_EVERY: usize = 64 << 10;
 /// And each is so long: a page, as files begin at pages.
 const SAMPLE_LEN: usize = 4096;
 
@@ -71,7 +71,7 @@ impl Encoder {
             Compression::None => None,
         };
         let buffer = vec![0; zstd::zstd_safe::compress_bound(chunk_size as usize)];
-        Ok(Self { zstd, buffer, sample: Vec::with_capacity(SAMPLES * SAMPLE_LEN) })
+        Ok(Self { zstd, buffer, sample: Vec::new() })
     }
 
     /// Encodes a chunk, unless a sample of it or the result says that it does not pay.
@@ -79,9 +79,8 @@ impl Encoder {
         let Some(zstd) = &mut self.zstd else { return Ok((Codec::Raw, content)) };
         if content.len() >= SAMPLED_FROM {
             self.sample.clear();
-            let step = content.len() / SAMPLES;
-            for start in (0..SAMPLES).map(|number| number * step) {
-                self.sample.extend_from_slice(&content[start..start + SAMPLE_LEN]);
+            for piece in content.chunks_exact(SAMPLE_EVERY) {
+                self.sample.extend_from_slice(&piece[..SAMPLE_LEN]);
             }
             let len = zstd.compress_to_buffer(&self.sample[..], &mut self.buffer[..])?;
             // A sample shrinks less than the whole, which repeats more: only what does not shrink at all is left out.
@@ -144,15 +143,17 @@ mod tests {
 
     #[test]
     fn a_chunk_that_shrinks_in_a_part_is_compressed_for_it() {
-        let mut encoder = Encoder::new(Compression::Zstd, 1 << 20).unwrap();
-        let noise: Vec<u8> = blake3::Hasher::new().finalize_xof().take_bytes(1 << 20);
-        assert_eq!(encoder.encode(&noise).unwrap().0, Codec::Raw);
-        for quarter in 0..4 {
-            let mut mixed = noise.clone();
-            mixed[quarter << 18..(quarter + 1) << 18].fill(b'a');
-            let (codec, encoded) = encoder.encode(&mixed).unwrap();
-            assert_eq!(codec, Codec::Zstd, "quarter {quarter}");
-            assert!(encoded.len() < 800 << 10);
+        for len in [256 << 10, 1 << 20] {
+            let mut encoder = Encoder::new(Compression::Zstd, 1 << 20).unwrap();
+            let noise: Vec<u8> = blake3::Hasher::new().finalize_xof().take_bytes(len);
+            assert_eq!(encoder.encode(&noise).unwrap().0, Codec::Raw);
+            for quarter in 0..4 {
+                let mut mixed = noise.clone();
+                mixed[quarter * len / 4..(quarter + 1) * len / 4].fill(b'a');
+                let (codec, encoded) = encoder.encode(&mixed).unwrap();
+                assert_eq!(codec, Codec::Zstd, "quarter {quarter} of {len}");
+                assert!(encoded.len() < len / 5 * 4);
+            }
         }
     }
 

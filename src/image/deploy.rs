@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::catalog::ChunkReader;
-use super::chunk::{ChunkDigest, DiskDigest, chunk_len, is_zero};
+use super::chunk::{ChunkDigest, DiskDigest, is_zero};
 use super::control::Control;
 use super::error::{ImageError, Result};
 use super::format::{DiskWriter, Qcow2Disk, Subformat, create, look, open_target};
@@ -14,7 +14,7 @@ use super::map::MapEntry;
 use super::marker::{Deployed, Deploying, Markers};
 use super::name::DiskName;
 use super::store::Store;
-use super::stream::{Buffers, Step, Stream};
+use super::stream::{Buffers, Content, Decoded, Run, Step, Stream};
 use crate::device;
 use crate::hardware::DiskFormat as ImageFormat;
 
@@ -208,10 +208,14 @@ pub(super) struct Restore<'a> {
 }
 
 /// Bytes of the disk between two records of how far it is.
-const SAVE_EVERY: u64 = 512 << 20;
-const SAVE_AFTER: Duration = Duration::from_secs(5);
+const SAVE_EVERY: u64 = 256 << 20;
+const SAVE_AFTER: Duration = Duration::from_secs(1);
 /// A disk with more data than this is not left in the page cache: it would push everything else out.
 pub(super) const KEPT_IN_CACHE: u64 = 1 << 30;
+/// Threads beyond those that decode, because so many wait for the target.
+const WRITERS: usize = 2;
+/// Bytes that are read back at once, if a chunk is not longer.
+const READ_BACK: usize = 4 << 20;
 /// Kept back until the end.
 const HEAD: u64 = 1 << 20;
 
@@ -230,25 +234,25 @@ impl Restore<'_> {
     pub(super) fn prepare(&self) -> Result<()> {
         let Manifest { size, .. } = *self.stream.manifest;
         self.zero(size, self.target.size() - size)?;
-        let head_chunks = self.head_chunks();
+        let head_end = self.stream.offset(self.head_chunks());
         if !self.target.keeps_tables() {
-            self.zero(0, self.stream.offset(head_chunks))?;
+            self.zero(0, head_end)?;
             return self.flush();
         }
-        self.stream.steps(
+        self.stream.runs(
+            0,
             Some,
-            |_, step| Ok(step),
-            |step| {
-                let (start, end) =
-                    (self.stream.offset(step.chunk), self.stream.offset(step.chunk + step.entry.chunks()));
-                match step.entry {
-                    MapEntry::Zeros(_) => self.zero(start, end - start),
-                    MapEntry::Chunk(_) => {
+            |_, run| Ok(run),
+            |run| {
+                let (start, end) = (self.stream.offset(run.chunk), self.stream.offset(run.end()));
+                match run.content {
+                    Content::Zeros(_) => self.zero(start, end - start),
+                    Content::Data(_) => {
                         self.target.reserve(start, end - start).map_err(ImageError::target("preparing", self.path))?;
-                        match step.chunk < head_chunks {
+                        match end.min(head_end).saturating_sub(start) {
+                            0 => Ok(()),
                             // What was there before must not boot, and clearing it later would change the tables.
-                            true => self.write(step, Some(&vec![0; (end - start) as usize])).map(drop),
-                            false => Ok(()),
+                            len => self.put(&vec![0; len as usize], start),
                         }
                     }
                 }
@@ -263,7 +267,10 @@ impl Restore<'_> {
         let (mut head, mut written) = (Vec::new(), 0);
         let (mut saved, mut last, mut reached) = (next_chunk, Instant::now(), next_chunk);
         let buffers = Buffers::default();
-        let outcome = self.stream.steps(
+        // Each thread writes what it decoded, or all is written here, in order.
+        let at_once = self.target.any_order();
+        let outcome = self.stream.runs(
+            if at_once { WRITERS } else { 0 },
             |step| match step.chunk < head_chunks {
                 true => {
                     head.push(step);
@@ -271,11 +278,19 @@ impl Restore<'_> {
                 }
                 false => skip_to(step, next_chunk),
             },
-            |reader, step| self.stream.decode(reader, &buffers, step),
-            |(step, bytes)| {
-                written += self.write(step, bytes.as_deref())?;
-                bytes.into_iter().for_each(|bytes| buffers.give(bytes));
-                reached = step.chunk + step.entry.chunks();
+            |reader, run| {
+                let decoded = self.stream.decode(reader, &buffers, run)?;
+                match at_once {
+                    true => self.write(decoded, &buffers).map(Work::Done),
+                    false => Ok(Work::Decoded(decoded)),
+                }
+            },
+            |work| {
+                let done = match work {
+                    Work::Done(done) => done,
+                    Work::Decoded(decoded) => self.write(decoded, &buffers)?,
+                };
+                (written, reached) = (written + done.bytes, done.end);
                 self.stream.control.tick(self.stream.offset(reached), self.stream.manifest.size);
                 if self.stream.offset(reached) - self.stream.offset(saved) >= SAVE_EVERY || last.elapsed() >= SAVE_AFTER
                 {
@@ -300,23 +315,33 @@ impl Restore<'_> {
         self.flush()?;
         save(self.stream.manifest.data_chunks + self.stream.manifest.zero_chunks)?;
         let mut reader = ChunkReader::new(self.stream.store)?;
-        for step in head {
-            let (step, bytes) = self.stream.decode(&mut reader, &buffers, step)?;
-            written += self.write(step, bytes.as_deref())?;
+        for run in self.stream.joined(head) {
+            let decoded = self.stream.decode(&mut reader, &buffers, run)?;
+            written += self.write(decoded, &buffers)?.bytes;
         }
         self.flush()?;
         Ok(written)
     }
 
-    fn write(&self, step: Step, bytes: Option<&[u8]>) -> Result<u64> {
-        let start = self.stream.offset(step.chunk);
-        match bytes {
+    fn write(&self, (run, bytes): Decoded, buffers: &Buffers) -> Result<Done> {
+        let (start, end) = (self.stream.offset(run.chunk), run.end());
+        let bytes = match bytes {
             Some(bytes) => {
-                self.target.write_at(bytes, start).map_err(ImageError::target("writing", self.path))?;
-                Ok(bytes.len() as u64)
+                self.put(&bytes, start)?;
+                let len = bytes.len() as u64;
+                buffers.give(bytes);
+                len
             }
-            None => self.zero(start, self.stream.offset(step.chunk + step.entry.chunks()) - start).map(|()| 0),
-        }
+            None => {
+                self.zero(start, self.stream.offset(end) - start)?;
+                0
+            }
+        };
+        Ok(Done { end, bytes })
+    }
+
+    fn put(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        self.target.write_at(bytes, offset).map_err(ImageError::target("writing", self.path))
     }
 
     fn zero(&self, offset: u64, len: u64) -> Result<()> {
@@ -332,32 +357,52 @@ impl Restore<'_> {
 
     /// Reads the target and compares it with the map's digests.
     pub(super) fn read_back(&self) -> Result<()> {
+        let chunk_size = self.stream.manifest.chunk_size as usize;
+        let step = READ_BACK.max(chunk_size);
         let differs = |offset| ImageError::ReadBack { path: self.path.to_owned(), offset };
-        let read = |buffer: &mut Vec<u8>, chunk: u64| {
-            buffer.resize(chunk_len(self.stream.manifest.size, self.stream.manifest.chunk_size, chunk), 0);
-            self.target
-                .read_back(buffer, self.stream.offset(chunk))
-                .map_err(ImageError::target("reading back", self.path))
-        };
-        self.stream.steps(
-            Some,
-            |_, step| {
-                let mut buffer = Vec::new();
-                for chunk in step.chunk..step.chunk + step.entry.chunks() {
-                    read(&mut buffer, chunk)?;
-                    let same = match step.entry {
-                        MapEntry::Zeros(_) => is_zero(&buffer),
-                        MapEntry::Chunk(digest) => ChunkDigest::of(&buffer) == digest,
-                    };
-                    if !same {
-                        return Err(differs(self.stream.offset(chunk)));
+        let buffers = Buffers::default();
+        // Calls `same` with each chunk's number in the run and its content.
+        let each = |run: &Run, same: &dyn Fn(usize, &[u8]) -> bool| {
+            let (start, end) = (self.stream.offset(run.chunk), self.stream.offset(run.end()));
+            for (part, at) in (start..end).step_by(step).enumerate() {
+                let mut buffer = buffers.take((end - at).min(step as u64) as usize);
+                self.target.read_back(&mut buffer, at).map_err(ImageError::target("reading back", self.path))?;
+                let first = part * (step / chunk_size);
+                for (number, content) in (0..).zip(buffer.chunks(chunk_size)) {
+                    if !same(first + number, content) {
+                        return Err(differs(at + (number * chunk_size) as u64));
                     }
                 }
-                Ok(())
+                buffers.give(buffer);
+            }
+            Ok(())
+        };
+        self.stream.runs(
+            WRITERS,
+            Some,
+            |_, run| match &run.content {
+                Content::Zeros(_) => each(&run, &|_, content| is_zero(content)),
+                Content::Data(digests) => {
+                    each(&run, &|number, content| digests.get(number).is_some_and(|it| ChunkDigest::of(content) == *it))
+                }
             },
             Ok,
         )
     }
+}
+
+/// A run, on its way to the target.
+enum Work {
+    Decoded(Decoded),
+    Done(Done),
+}
+
+/// A run that is written.
+struct Done {
+    /// The chunk after its last.
+    end: u64,
+    /// Bytes of data.
+    bytes: u64,
 }
 
 /// The part of a step that lies at or after chunk `from`.

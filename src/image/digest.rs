@@ -3,18 +3,18 @@
 use std::fmt;
 use std::path::Path;
 
-use super::chunk::{ChunkDigest, DiskDigest, DiskHasher, chunk_count, chunk_len, is_zero};
+use super::chunk::{ChunkDigest, DiskDigest, DiskHasher, chunk_count, is_zero};
 use super::control::Control;
 use super::error::{ImageError, Result};
 use super::fan::fan;
 use super::format::source_identity;
 use super::manifest::{ImageId, SourceRecord};
-use super::map::MapEntry;
 use super::name::DiskName;
 use super::source::{ReadPlan, Source};
 use super::store::Store;
-use super::stream::{Buffers, Stream};
+use super::stream::{Buffers, Content, Stream};
 use super::walk::{Piece, Walk};
+use crate::device::PageBuffer;
 use crate::hardware::DiskFormat as ImageFormat;
 use crate::units::ByteCount;
 
@@ -30,7 +30,7 @@ impl fmt::Display for PlainDigest {
 
 /// Hashes zeros without making them each time.
 fn update_zeros(hasher: &mut blake3::Hasher, mut len: u64) {
-    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
     while len > 0 {
         let step = len.min(ZEROS.len() as u64);
         hasher.update(&ZEROS[..step as usize]);
@@ -62,7 +62,9 @@ pub fn digest_source(
         },
         || Ok(()),
         |(), piece| {
-            let Piece::Read { first, count, cached } = piece else { return Ok((piece, Vec::new(), Vec::new())) };
+            let Piece::Read { first, count, cached } = piece else {
+                return Ok((piece, Vec::new(), PageBuffer::default()));
+            };
             let offset = first * u64::from(chunk_size);
             let len = (size - offset).min(count * u64::from(chunk_size));
             control.pace(len);
@@ -110,22 +112,20 @@ pub fn digest_image(store: &Store, disk: &DiskName, id: ImageId, control: &Contr
         let manifest = store.manifest(disk, id)?;
         let stream = Stream { store, manifest: &manifest, control };
         let (mut plain, buffers) = (blake3::Hasher::new(), Buffers::default());
-        stream.steps(
+        stream.runs(
+            0,
             Some,
-            |reader, step| stream.decode(reader, &buffers, step),
-            |(step, bytes)| {
-                let start = stream.offset(step.chunk);
-                match (step.entry, bytes) {
-                    (MapEntry::Zeros(count), _) => {
-                        update_zeros(&mut plain, stream.offset(step.chunk + count) - start);
-                    }
-                    (MapEntry::Chunk(_), bytes) => bytes.into_iter().for_each(|bytes| {
-                        debug_assert_eq!(bytes.len(), chunk_len(manifest.size, manifest.chunk_size, step.chunk));
-                        plain.update(&bytes);
-                        buffers.give(bytes);
-                    }),
+            |reader, run| stream.decode(reader, &buffers, run),
+            |(run, bytes)| {
+                let (start, end) = (stream.offset(run.chunk), stream.offset(run.end()));
+                if let Content::Zeros(_) = run.content {
+                    update_zeros(&mut plain, end - start);
                 }
-                control.tick(stream.offset(step.chunk + step.entry.chunks()), manifest.size);
+                bytes.into_iter().for_each(|bytes| {
+                    plain.update(&bytes);
+                    buffers.give(bytes);
+                });
+                control.tick(end, manifest.size);
                 Ok(())
             },
         )?;

@@ -99,7 +99,7 @@ impl Limit {
             let counts = self.count(|counts| {
                 let nanoseconds = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
                 // A clock that went back is one of another start of the machine.
-                let since = nanoseconds.checked_sub(counts.at).unwrap_or_default();
+                let since = nanoseconds.saturating_sub(counts.at);
                 counts.passed = match rate {
                     None => counts.asked,
                     Some(rate) => {

@@ -32,6 +32,10 @@ impl ImageId {
     pub(super) fn bytes(&self) -> [u8; 16] {
         *self.0.as_bytes()
     }
+
+    pub(super) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(uuid::Uuid::from_bytes(bytes))
+    }
 }
 
 impl fmt::Display for ImageId {

@@ -187,6 +187,13 @@ impl MapReader {
         Ok(Self { file, path: path.to_owned(), key, image, number: 0, len: HEADER_LEN as u64 })
     }
 
+    /// Goes to frame `number`, which begins at byte `len`.
+    pub(super) fn go_to(&mut self, number: u32, len: u64) -> Result<()> {
+        self.file.seek(std::io::SeekFrom::Start(len)).map_err(ImageError::file("reading", &self.path))?;
+        (self.number, self.len) = (number, len);
+        Ok(())
+    }
+
     /// The next frame.
     pub(super) fn next(&mut self) -> Result<Frame> {
         let mut head = [0; FRAME_HEADER_LEN];

@@ -68,12 +68,25 @@ pub struct Reading {
     /// Bytes that the medium did not give; the image has zeros there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unreadable: Vec<Range<u64>>,
+    /// What is known of a disk that was in use while it was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<Live>,
+}
+
+/// A disk that was in use while it was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Live {
+    /// Whether all of it was read from one state of the disk.
+    pub consistent: bool,
+    /// How that is known, for people.
+    pub how: String,
 }
 
 impl Reading {
     /// Everything was read.
     pub(super) fn whole() -> Self {
-        Self { mode: ReadMode::Whole, regions: Vec::new(), unreadable: Vec::new() }
+        Self { mode: ReadMode::Whole, regions: Vec::new(), unreadable: Vec::new(), live: None }
     }
 
     /// What a person should know: file systems that had to be read whole, and bytes that are lost.
@@ -82,6 +95,11 @@ impl Reading {
         lines.extend(self.unreadable.iter().map(|Range { start, end }| {
             format!("{} at byte {start} could not be read and are zeros in the image", ByteCount(end - start))
         }));
+        lines.extend(
+            self.live.iter().filter(|live| !live.consistent).map(|live| {
+                format!("NOT CONSISTENT: {}; a later capture by the agent moves only what differs", live.how)
+            }),
+        );
         lines
     }
 
@@ -123,7 +141,7 @@ pub(super) struct Source<'a> {
 impl<'a> Source<'a> {
     pub(super) fn open(path: &'a Path, format: ImageFormat, plan: ReadPlan, record: &'a SourceRecord) -> Result<Self> {
         let disk = open_source(path, format)?;
-        let mut reading = Reading { mode: plan.mode, regions: Vec::new(), unreadable: Vec::new() };
+        let mut reading = Reading { mode: plan.mode, regions: Vec::new(), unreadable: Vec::new(), live: None };
         let mut hasher = blake3::Hasher::new();
         let disk: Box<dyn DiskReader> = match plan.mode {
             ReadMode::Whole => disk,

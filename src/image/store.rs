@@ -5,6 +5,7 @@ use std::sync::{Mutex, RwLock};
 
 use serde::{Deserialize, Serialize};
 
+use super::append::Writers;
 use super::catalog::{Catalog, PackFiles};
 use super::error::{ImageError, Result};
 use super::hex;
@@ -14,8 +15,8 @@ use super::manifest::{self, ImageId, Manifest, Unfinished, sync_folder, write_fi
 use super::name::{DiskName, escape};
 use super::seal::Cipher;
 
-/// Chunk size of a store that asks for no other.
-pub const DEFAULT_CHUNK_SIZE: u32 = 1 << 20;
+/// Chunk size of a store that asks for no other; `docs/image-store.md` says why.
+pub const DEFAULT_CHUNK_SIZE: u32 = 256 << 10;
 
 /// What is decided when a store is created, for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +70,7 @@ pub struct Store {
     pub(super) keys: Keys,
     pub(super) catalog: RwLock<Catalog>,
     pub(super) files: Mutex<PackFiles>,
+    pub(super) writers: Writers,
 }
 
 impl Store {
@@ -159,6 +161,7 @@ impl Store {
             keys,
             catalog: RwLock::new(catalog),
             files: Mutex::new(PackFiles::default()),
+            writers: Writers::default(),
         })
     }
 

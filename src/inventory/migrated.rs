@@ -11,8 +11,8 @@ pub fn leave_migrated(plan: &mut Plan, ledger: &Ledger) -> Diagnostics {
     let mut found = Diagnostics::new();
     let mut left: Vec<MachineName> = Vec::new();
     for machine in plan.machines.iter().filter(|machine| is_migrated(machine, ledger)) {
-        // What a machine in the agent had cannot be looked for here.
-        if machine.source.agent.is_some() {
+        // What a machine in the agent or behind ssh had cannot be looked for here.
+        if machine.source.agent.is_some() || machine.source.ssh.is_some() {
             continue;
         }
         let Some(gone) = machine.source.disks.iter().find(|disk| !disk.path.value.exists()) else { continue };

@@ -26,6 +26,6 @@ pub use facts::{DiskFacts, DiskKind, MachineFacts, ResolvedMachine, ResolvedPlan
 pub use holders::{Holder, holders};
 pub use inspected::inspected_facts;
 pub use migrated::leave_migrated;
-pub use probe::{ProbeError, observe, probe_disk};
+pub use probe::{ContentError, ProbeError, look_into, observe, probe_disk};
 pub use resolve::resolve;
 pub use windows::{LookError, look_for_windows, preview_windows};

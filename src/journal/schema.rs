@@ -144,15 +144,25 @@ pub(super) fn open_reader(root: &Utf8Path) -> Result<Option<(Connection, Utf8Pat
         return Ok(None);
     }
     let fail = failed(&path, "opening it to read");
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(&path, flags).map_err(&fail)?;
-    connection.busy_timeout(Duration::from_secs(30)).map_err(&fail)?;
-    if is_empty(&connection).map_err(&fail)? {
-        // Made, but the process died before its first commit.
-        return Ok(None);
-    }
+    let opened = match looked_into(&path, OpenFlags::SQLITE_OPEN_READ_ONLY) {
+        // Its maker died before the file became a write-ahead-logged one. What it had begun there has to be taken back
+        // before anybody can read, and that takes a connection that may write.
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ReadOnly) => {
+            looked_into(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+        }
+        opened => opened,
+    };
+    let Some(connection) = opened.map_err(&fail)? else { return Ok(None) };
     check_version(&connection, &path)?;
     Ok(Some((connection, path.clone())))
+}
+
+/// A connection for readers; `None` if the file was made, but its maker died before the first commit.
+fn looked_into(path: &Utf8Path, access: OpenFlags) -> rusqlite::Result<Option<Connection>> {
+    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(Duration::from_secs(30))?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok((!is_empty(&connection)?).then_some(connection))
 }
 
 fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {

@@ -171,6 +171,28 @@ fn a_journal_that_was_lost_is_not_taken_for_a_new_one() {
 }
 
 #[test]
+fn a_maker_that_died_before_its_first_commit_left_nothing_that_stops_a_reader() {
+    let site = site();
+    let path = journal_path(&site.root);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    // Half of a transaction is in the file and the way back beside it, as a SIGKILL leaves them.
+    let other = site.root.join("dying.db");
+    let dying = rusqlite::Connection::open(&other).unwrap();
+    dying
+        .execute_batch(
+            "PRAGMA cache_size = 1; BEGIN IMMEDIATE; CREATE TABLE t (x); INSERT INTO t VALUES (zeroblob(4000000));",
+        )
+        .unwrap();
+    for suffix in ["", "-journal"] {
+        fs::copy(format!("{other}{suffix}"), format!("{path}{suffix}")).unwrap();
+    }
+    assert!(fs::metadata(&path).unwrap().len() > 0, "the transaction has reached the file");
+    assert!(JournalReader::open(&site.root).unwrap().is_none(), "nothing was ever recorded");
+    drop(opened(&site.root));
+    assert!(JournalReader::open(&site.root).unwrap().is_some());
+}
+
+#[test]
 fn records_that_were_taken_out_or_changed_are_missed() {
     for (damage, expected) in [
         ("DELETE FROM event WHERE seq > 35", "its events end at 35, but 40 were written"),

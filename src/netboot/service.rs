@@ -52,6 +52,8 @@ pub struct NetbootOptions {
     pub settings: NetbootSettings,
     /// The folder of vmlinuz and agent.img.
     pub agent: PathBuf,
+    /// Whether it may be built later: no device boots into it until then.
+    pub agent_may_follow: bool,
     /// Adapters of the hosts that run the VMs.
     pub host_macs: BTreeSet<MacAddress>,
     /// A folder that outlives the service.
@@ -131,7 +133,7 @@ impl NetbootService {
             interface.accepts(first, last)?;
         }
         let files = BootFiles::new(&options.agent);
-        if let Some(missing) = files.missing() {
+        if let Some(missing) = files.missing().filter(|_| !options.agent_may_follow) {
             return Err(NetbootError::NoAgent { missing, folder: options.agent });
         }
         let address = SocketAddrV4::new(interface.address, settings.http_port);

@@ -2,10 +2,12 @@
 
 use std::net::Ipv4Addr;
 
+use serde::{Deserialize, Serialize};
+
 use super::model::SecretRef;
 
 /// How network boot is served.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Netboot {
     /// The interface on the boot network.
     pub interface: String,
@@ -13,6 +15,12 @@ pub struct Netboot {
     pub range: Option<(Ipv4Addr, Ipv4Addr)>,
     /// Where boot files are served by plain HTTP.
     pub http_port: u16,
+    /// Where agents reach the controller that a run brings along.
+    pub controller_port: u16,
+    /// The serial port that the agent shows its console on, besides the screen.
+    pub console: Option<String>,
+    /// Whether a machine whose agent has failed opens a shell for whoever stands before it.
+    pub emergency_shell: bool,
 }
 
 /// How a machine's power is switched.

@@ -213,6 +213,27 @@ pub struct Source {
     pub disks: Vec<SourceDisk>,
     /// The machine that has them, if the agent reads them there.
     pub agent: Option<AgentSource>,
+    /// The running machine, if they are read over ssh: alone, or before the agent reads them.
+    pub ssh: Option<SshSource>,
+}
+
+/// A Linux that runs and is read over ssh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SshSource {
+    /// Name or address.
+    pub host: String,
+    /// Who logs in there.
+    pub user: String,
+    /// The port.
+    pub port: u16,
+    /// The private key's file, absolute path.
+    pub key: Utf8PathBuf,
+    /// The file with the host's own key, absolute path.
+    pub known_hosts: Utf8PathBuf,
+    /// How long its file systems may be frozen, if they are.
+    pub freeze: Option<Duration>,
+    /// Whether an image that is not consistent will do.
+    pub accept_inconsistent: bool,
 }
 
 /// A machine that boots into the agent: what finds it.
@@ -237,6 +258,17 @@ pub struct SourceDisk {
     pub format: Option<DiskFormat>,
     /// What the agent knows it by, if the agent reads it.
     pub in_agent: Option<AgentDisk>,
+    /// What it is called on the running machine, if it is read over ssh.
+    pub live: Option<LiveDisk>,
+}
+
+/// A disk of a running machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LiveDisk {
+    /// Its device there, or a file.
+    pub device: String,
+    /// Its size.
+    pub size: ByteCount,
 }
 
 /// A disk of a machine in the agent.
@@ -314,6 +346,8 @@ pub struct Target {
     pub disk_format: DiskFormat,
     /// Preallocated or growing.
     pub allocation: Allocation,
+    /// Who writes the disks.
+    pub deploy: DeployBy,
     /// What its deploys share with others.
     pub budget: Option<Budget>,
     /// The virtual network the NICs are connected to at the commit point; the provider gives it meaning.
@@ -332,6 +366,16 @@ pub enum Allocation {
     Fixed,
     /// Space is taken as it is written.
     Dynamic,
+}
+
+/// Who writes the VM's disks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeployBy {
+    /// We, for the disk files can be opened here.
+    Host,
+    /// The agent in the VM, which fetches the images through the controller.
+    Agent,
 }
 
 /// What several captures and deploys may use together.

@@ -7,8 +7,8 @@ use crate::address::Address;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::inventory::{DiskFacts, ResolvedMachine, ResolvedPlan};
 use crate::plan::{
-    AgentSource, Allocation, Capture, CaptureRead, Compression, Convert, DiskFormat, Encryption, EndState, HostName,
-    Machine, OnReadError, SecretRef,
+    AgentSource, Allocation, Capture, CaptureRead, Compression, Convert, DeployBy, DiskFormat, Encryption, EndState,
+    HostName, Machine, OnReadError, SecretRef,
 };
 use crate::provider::{ArtifactSpec, Artifacts, Catalog, Provider, artifact_path, file_stem, host_folder};
 
@@ -170,7 +170,10 @@ impl<'a> Builder<'a> {
     fn machine(&mut self, index: usize) {
         let (machine, facts) = (&self.plan.plan.machines[index], &self.plan.machines[index]);
         let host = &machine.target.host.value;
-        let needs_agent = machine.guest.convert == Convert::Auto || machine.post_deploy.action == EndState::Agent;
+        let needs_agent = machine.source.agent.is_some()
+            || machine.guest.convert == Convert::Auto
+            || machine.post_deploy.action == EndState::Agent
+            || machine.target.deploy == DeployBy::Agent;
         let agent = needs_agent.then(|| self.host_agent(host));
         let provider = self.catalog.get(&self.plan.plan.hosts[host].provider.value);
         let make = Make { plan: self.plan, machine, facts, provider };
@@ -180,7 +183,11 @@ impl<'a> Builder<'a> {
         let validate = self.push(task, sides, Some(index));
         let ready = match &machine.source.agent {
             Some(source) => {
-                let (task, sides) = make.boot_source(source, &validate);
+                let precopied = machine.source.ssh.as_ref().map(|_| {
+                    let (task, sides) = make.precopy(&validate);
+                    self.push(task, sides, Some(index))
+                });
+                let (task, sides) = make.boot_source(source, precopied.as_ref().unwrap_or(&validate), agent.as_ref());
                 self.push(task, sides, Some(index))
             }
             None => validate.clone(),
@@ -199,9 +206,14 @@ impl<'a> Builder<'a> {
         let (task, sides) = make.create(&validate);
         let created = self.push(task, sides, Some(index));
         let mut deployed = Vec::new();
-        for (disk, capture) in facts.disks.iter().zip(&captures) {
-            let (task, sides) = make.deploy(disk, capture, &sealed, &created);
+        if machine.target.deploy == DeployBy::Agent {
+            let (task, sides) = make.deploy_in_agent(&captures, [&sealed, &created], agent.as_ref());
             deployed.push(self.push(task, sides, Some(index)));
+        } else {
+            for (disk, capture) in facts.disks.iter().zip(&captures) {
+                let (task, sides) = make.deploy(disk, capture, &sealed, &created);
+                deployed.push(self.push(task, sides, Some(index)));
+            }
         }
         if machine.guest.convert == Convert::Auto {
             let (task, sides) = make.guest(&deployed, agent.as_ref());
@@ -317,8 +329,25 @@ impl Make<'_> {
         (task, Sides { digests: vec![("script", script), self.common()], ..Sides::default() })
     }
 
+    /// Most of the disks goes into the store while the source works, so that the agent's capture is short.
+    fn precopy(&self, validate: &Address) -> (Task, Sides) {
+        let disks = count(self.facts.disks.len(), "disk");
+        let what = format!("pre-copy {disks} over ssh while the source works (not consistent)");
+        let mut task = self.task("precopy", Phase::Capture, what, "capture", Some("precopy".into()));
+        task.key.insert("template".into(), self.template("capture"));
+        task.key.extend(self.facts.disks.iter().map(|disk| (disk.index.to_string(), disk.identity.clone())));
+        let why = "what it put into the store is of value to any later capture";
+        task.reversal = Reversal::KeepsResult { why: why.into() };
+        task.bytes = Some(self.facts.disks.iter().map(|disk| disk.allocated.0).sum());
+        task.throughput = Some("precopy".into());
+        task.limits = limits(0, Some(10), 2);
+        task.budgets = vec!["store".into()];
+        task.depends_on = vec![validate.clone()];
+        (task, Sides::default())
+    }
+
     /// The source machine comes into the agent.
-    fn boot_source(&self, source: &AgentSource, validate: &Address) -> (Task, Sides) {
+    fn boot_source(&self, source: &AgentSource, validate: &Address, agent: Option<&Address>) -> (Task, Sides) {
         let named = [("MAC", &source.mac), ("UUID", &source.uuid), ("serial number", &source.serial)];
         let named = named.into_iter().filter_map(|(what, value)| Some((what, value.as_ref()?)));
         let finds: Vec<String> = named.clone().map(|(what, value)| format!("{what} {value}")).collect();
@@ -328,7 +357,7 @@ impl Make<'_> {
         task.key.insert("template".into(), self.template("capture"));
         task.reversal = Reversal::Undo;
         task.limits = TaskLimits { retries: 2, ..TaskLimits::default() };
-        task.depends_on = vec![validate.clone()];
+        task.depends_on = std::iter::once(validate.clone()).chain(agent.cloned()).collect();
         (task, Sides::default())
     }
 
@@ -347,7 +376,12 @@ impl Make<'_> {
     fn capture(&self, disk: &DiskFacts, validate: &Address) -> (Task, Sides) {
         let id = disk.index.to_string();
         let format = DiskFormat::name(disk.format);
-        let what = format!("capture {id} ({}, {format}) of {}", disk.size, disk.path);
+        let live = match (&self.machine.source.ssh, &self.machine.source.agent) {
+            (Some(ssh), None) if ssh.accept_inconsistent => ", while it is in use: consistent or marked as not",
+            (Some(_), None) => ", while it is in use: consistent or refused",
+            _ => "",
+        };
+        let what = format!("capture {id} ({}, {format}) of {}{live}", disk.size, disk.path);
         let mut task = self.task(&format!("capture/{id}"), Phase::Capture, what, "capture", Some(id.clone()));
         task.key = Key::from([
             ("source".into(), disk.path.to_string()),
@@ -455,6 +489,32 @@ impl Make<'_> {
         task.depends_on = vec![sealed.clone(), created.clone()];
         let writes = Some(format!("{id} of VM `{}` on {}", target.vm_name, target.host.value));
         (task, Sides { upstream: vec![("image", vec![capture.clone()])], writes, ..Sides::default() })
+    }
+
+    /// All disks in one boot of the VM: it cannot run twice at once.
+    fn deploy_in_agent(
+        &self,
+        captures: &[Address],
+        [sealed, created]: [&Address; 2],
+        agent: Option<&Address>,
+    ) -> (Task, Sides) {
+        let (disks, target) = (&self.facts.disks, &self.machine.target);
+        let what = format!("have the agent in the VM fetch {} from the store", count(disks.len(), "image"));
+        let mut task = self.task("deploy/disks", Phase::Deploy, what, "deploy-vm", Some("disks".into()));
+        task.key = Key::from([
+            ("vm".into(), format!("{} on {}", target.vm_name, target.host.value)),
+            ("template".into(), self.template("deploy-vm")),
+        ]);
+        task.key.extend(disks.iter().map(|disk| (disk.index.to_string(), self.layout(disk))));
+        task.reversal = Reversal::Undo;
+        task.bytes = Some(disks.iter().map(|disk| disk.allocated.0.min(disk.size.0)).sum());
+        task.throughput = Some("deploy-in-agent".into());
+        task.limits = limits(0, Some(20), 2);
+        task.budgets = vec!["store".into(), self.host_budget()];
+        task.depends_on = [sealed.clone(), created.clone()].into_iter().chain(agent.cloned()).collect();
+        let writes = Some(format!("the disks of VM `{}` on {}", target.vm_name, target.host.value));
+        let digests = vec![("sequence", self.path("deploy-vm", "xml"))];
+        (task, Sides { digests, upstream: vec![("images", captures.to_vec())], writes })
     }
 
     fn guest(&self, deployed: &[Address], agent: Option<&Address>) -> (Task, Sides) {

@@ -36,6 +36,7 @@ pub const FILES: &[(&str, &str)] = files![
     "templates/netboot/first.ipxe.hbs",
     "templates/netboot/grub.cfg.hbs",
     "templates/netboot/local.ipxe.hbs",
+    "templates/reports/assess.html.hbs",
     "templates/scripts/capture.sh.hbs",
     "templates/scripts/cleanup-vm.sh.hbs",
     "templates/scripts/common-init.sh.hbs",

@@ -8,8 +8,8 @@ use serde_json::{Map, Value};
 use crate::guest::windows::{Device, ServiceRule, TargetTables};
 use crate::inventory::{ResolvedMachine, ResolvedPlan};
 use crate::plan::{
-    AgentSource, Allocation, Budget, CaptureRead, Compression, Convert, DiskFormat, Encryption, EndState, Firmware,
-    GuestScript, Host, Machine, Nic, OnReadError, ScriptTime, SecretRef,
+    AgentSource, Allocation, Budget, CaptureRead, Compression, Convert, DeployBy, DiskFormat, Encryption, EndState,
+    Firmware, GuestScript, Host, Machine, Nic, OnReadError, Power, ScriptTime, SecretRef,
 };
 use crate::provider::{ArtifactSpec, Provider, ServiceMode, ToolSpec, file_stem};
 
@@ -26,6 +26,7 @@ struct MachineValues<'a> {
     inventory_nics: Vec<NicValues<'a>>,
     disks: Vec<DiskValues<'a>>,
     agent: AgentValues<'a>,
+    ssh: SshValues<'a>,
     capture: CaptureValues,
     deploy: DeployValues,
     guest: GuestValues<'a>,
@@ -84,6 +85,21 @@ struct SourceValues<'a> {
     format: DiskFormat,
     identity: &'a str,
     serial: &'a str,
+    device: &'a str,
+}
+
+/// The running machine that is read over ssh; nothing is used of it otherwise.
+#[derive(Default, Serialize)]
+struct SshValues<'a> {
+    used: bool,
+    host: &'a str,
+    user: &'a str,
+    port: u16,
+    key: &'a str,
+    known_hosts: &'a str,
+    frozen: bool,
+    freeze: String,
+    accepted: bool,
 }
 
 /// The machine that boots into the agent; nothing is used of it otherwise.
@@ -93,6 +109,18 @@ struct AgentValues<'a> {
     mac: &'a str,
     uuid: &'a str,
     serial: &'a str,
+    power: PowerValues<'a>,
+}
+
+/// How the machine's power is switched; a person does it if both addresses are empty.
+#[derive(Serialize)]
+struct PowerValues<'a> {
+    redfish: &'a str,
+    certificate: &'a str,
+    ipmi: &'a str,
+    cipher: String,
+    user: &'a str,
+    password: String,
 }
 
 #[derive(Serialize)]
@@ -108,6 +136,7 @@ struct CaptureValues {
 
 #[derive(Serialize)]
 struct DeployValues {
+    by_agent: bool,
     budgeted: bool,
     budget: String,
 }
@@ -226,6 +255,7 @@ pub fn machine_values(plan: &ResolvedPlan, machine: &Machine, facts: &ResolvedMa
         nics: boot_nic_last(&facts.nics),
         inventory_nics: facts.nics.iter().enumerate().map(nic_values).collect(),
         agent: agent_values(machine),
+        ssh: ssh_values(machine),
         capture: CaptureValues {
             compression: machine.capture.compression,
             whole: machine.capture.read == CaptureRead::Whole,
@@ -236,6 +266,7 @@ pub fn machine_values(plan: &ResolvedPlan, machine: &Machine, facts: &ResolvedMa
             budget: machine.capture.budget.as_ref().map(budget).unwrap_or_default(),
         },
         deploy: DeployValues {
+            by_agent: machine.target.deploy == DeployBy::Agent,
             budgeted: machine.target.budget.is_some(),
             budget: machine.target.budget.as_ref().map(budget).unwrap_or_default(),
         },
@@ -262,12 +293,16 @@ pub fn machine_values(plan: &ResolvedPlan, machine: &Machine, facts: &ResolvedMa
         files: files(&machine.name.value.0, &manifest.artifacts.machine),
         items: ItemValues {
             validate: join("tools", &ids, ""),
-            capture: match machine.source.agent {
-                Some(_) => join("boot", &ids, "seal release"),
-                None => join("", &ids, "seal"),
+            capture: match (&machine.source.agent, &machine.source.ssh) {
+                (Some(_), Some(_)) => join("precopy boot", &ids, "seal release"),
+                (Some(_), None) => join("boot", &ids, "seal release"),
+                (None, _) => join("", &ids, "seal"),
             },
             create_vm: join("folder", &ids, "description"),
-            deploy_vm: join("", &ids, if converted { "guest" } else { "" }),
+            deploy_vm: match machine.target.deploy {
+                DeployBy::Agent => join("disks", &[], if converted { "guest" } else { "" }),
+                DeployBy::Host => join("", &ids, if converted { "guest" } else { "" }),
+            },
             cleanup_vm: "stop vm captures".to_owned(),
         },
         disks,
@@ -281,6 +316,8 @@ pub fn host_values(plan: &ResolvedPlan, side: &HostSide<'_>) -> Value {
         "plan": { "name": &plan.plan.name, "root": plan.plan.root.as_str() },
         "host": side.host.name.value.0.as_ref(),
         "settings": &side.settings,
+        // Machines of metal need every driver there is.
+        "generic_agent": plan.plan.machines.iter().any(|machine| machine.source.agent.is_some()),
         "tools": side.provider.manifest.tools.iter().map(tool_values).collect::<Vec<_>>(),
     })
 }
@@ -298,6 +335,7 @@ fn disk_values<'a>(machine: &'a Machine, disk: &'a crate::inventory::DiskFacts, 
             format: disk.format,
             identity: &disk.identity,
             serial: serial(machine, disk),
+            device: device(machine, disk),
         },
     }
 }
@@ -306,6 +344,27 @@ fn disk_values<'a>(machine: &'a Machine, disk: &'a crate::inventory::DiskFacts, 
 fn serial<'a>(machine: &'a Machine, disk: &crate::inventory::DiskFacts) -> &'a str {
     let declared = machine.source.disks.iter().find(|declared| declared.index == disk.index);
     declared.and_then(|declared| declared.in_agent.as_ref()?.serial.as_deref()).unwrap_or_default()
+}
+
+/// What the disk is called on the running machine; empty if it is not read there.
+fn device<'a>(machine: &'a Machine, disk: &crate::inventory::DiskFacts) -> &'a str {
+    let declared = machine.source.disks.iter().find(|declared| declared.index == disk.index);
+    declared.and_then(|declared| Some(declared.live.as_ref()?.device.as_str())).unwrap_or_default()
+}
+
+fn ssh_values(machine: &Machine) -> SshValues<'_> {
+    let Some(ssh) = &machine.source.ssh else { return SshValues::default() };
+    SshValues {
+        used: true,
+        host: &ssh.host,
+        user: &ssh.user,
+        port: ssh.port,
+        key: ssh.key.as_str(),
+        known_hosts: ssh.known_hosts.as_str(),
+        frozen: ssh.freeze.is_some(),
+        freeze: ssh.freeze.map(|longest| format!("{}s", longest.as_secs())).unwrap_or_default(),
+        accepted: ssh.accept_inconsistent,
+    }
 }
 
 fn agent_values(machine: &Machine) -> AgentValues<'_> {
@@ -317,6 +376,35 @@ fn agent_values(machine: &Machine) -> AgentValues<'_> {
         mac: text(|agent| &agent.mac),
         uuid: text(|agent| &agent.uuid),
         serial: text(|agent| &agent.serial),
+        power: power_values(&machine.power),
+    }
+}
+
+fn power_values(power: &Power) -> PowerValues<'_> {
+    let nobody = PowerValues {
+        redfish: "",
+        certificate: "",
+        ipmi: "",
+        cipher: String::new(),
+        user: "",
+        password: String::new(),
+    };
+    match power {
+        Power::Manual => nobody,
+        Power::Redfish(access) => PowerValues {
+            redfish: &access.url,
+            certificate: &access.certificate,
+            user: &access.user,
+            password: reference(&access.password),
+            ..nobody
+        },
+        Power::Ipmi(access) => PowerValues {
+            ipmi: &access.host,
+            cipher: access.cipher.map(|cipher| cipher.to_string()).unwrap_or_default(),
+            user: &access.user,
+            password: reference(&access.password),
+            ..nobody
+        },
     }
 }
 

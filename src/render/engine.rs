@@ -81,7 +81,7 @@ impl Engine {
         for (name, text) in templates {
             let wrong = |message: String| RenderError::Template { template: name.clone(), message };
             let language = Language::of(name).ok_or_else(|| {
-                wrong("its extension is not one of sh, xml, ps1, cmd, yaml, json, ipxe, cfg, conf".to_owned())
+                wrong("its extension is not one of sh, xml, ps1, cmd, yaml, json, ipxe, cfg, conf, html".to_owned())
             })?;
             if let Some(message) = forbidden(language, text) {
                 return Err(wrong(message));
@@ -120,16 +120,30 @@ fn forbidden(language: Language, text: &str) -> Option<String> {
     if text.contains("{{{") || text.contains("{{&") || text.contains("{{~{") {
         return Some("`{{{` and `{{&` would put a value into the text as it is".to_owned());
     }
+    if language == Language::Html {
+        return forbidden_in_html(text);
+    }
     let begins = |line: &str| match language {
         Language::Shell => line.starts_with('#'),
         Language::Cmd => line.starts_with("::") || line.get(..4).is_some_and(|rem| rem.eq_ignore_ascii_case("rem ")),
         _ => false,
     };
     let comment = |line: &&str| begins(line.trim_start()) && line.contains("{{");
-    match text.lines().find(comment) {
-        Some(line) => Some(format!("a value in a comment could end it: `{}`", line.trim())),
-        None => None,
+    text.lines().find(comment).map(|line| format!("a value in a comment could end it: `{}`", line.trim()))
+}
+
+/// Where the escape of a page's values would not do: programs, comments, attributes without quotes.
+fn forbidden_in_html(text: &str) -> Option<String> {
+    let lower = text.to_ascii_lowercase();
+    let programs = ["<script", " onclick", " onload", " onerror", "javascript:"];
+    if let Some(found) = programs.iter().find(|program| lower.contains(**program)) {
+        return Some(format!("a page holds no programs: `{}`", found.trim()));
     }
+    if text.contains("={{") {
+        return Some("the value of an attribute stands in quotes".to_owned());
+    }
+    let comment = lower.split("<!--").skip(1).find(|rest| rest.split("-->").next().is_some_and(|c| c.contains("{{")));
+    comment.map(|_| "a value in a comment could end it".to_owned())
 }
 
 fn registry(language: Language) -> Handlebars<'static> {
@@ -258,6 +272,9 @@ mod tests {
         for text in ["rem for {{v}}\n", "  REM {{v}}", ":: {{v}}"] {
             assert!(engine("t.cmd", text).is_err(), "{text}");
         }
-        assert!(engine("t.html", "x").is_err());
+        for text in ["<script>x</script>", "<a onclick=\"x\">", "<!-- {{v}} -->", "<a href={{v}}>"] {
+            assert!(engine("t.html", text).is_err(), "{text}");
+        }
+        assert!(engine("t.txt", "x").is_err());
     }
 }

@@ -21,6 +21,8 @@ pub enum Language {
     Grub,
     /// dnsmasq's configuration: a value is one word, or part of one.
     Conf,
+    /// A page for browsers: a value is text, or the value of an attribute in quotes.
+    Html,
 }
 
 /// Stands for a character that the language cannot say; the engine refuses a text that has it.
@@ -28,7 +30,7 @@ pub const UNSPEAKABLE: char = '\0';
 
 impl Language {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Shell,
         Self::Xml,
         Self::PowerShell,
@@ -38,6 +40,7 @@ impl Language {
         Self::Ipxe,
         Self::Grub,
         Self::Conf,
+        Self::Html,
     ];
 
     /// The language of a template's name without `.hbs`, such as `scripts/capture.sh`.
@@ -52,6 +55,7 @@ impl Language {
             "ipxe" => Self::Ipxe,
             "cfg" => Self::Grub,
             "conf" => Self::Conf,
+            "html" => Self::Html,
             _ => return None,
         })
     }
@@ -72,6 +76,7 @@ impl Language {
             Self::Json => serde_json::Value::from(value).to_string(),
             Self::Ipxe | Self::Grub => word(value, "@%+=:,./-_"),
             Self::Conf => word(value, "@%+=:./-_"),
+            Self::Html => html(value),
         }
     }
 
@@ -119,6 +124,12 @@ fn xml(value: &str) -> String {
         }
     }
     text
+}
+
+/// As in XML; a character that no text should have is shown as one that cannot be.
+fn html(value: &str) -> String {
+    let shown: String = value.chars().map(|c| if is_xml(c) && c != '\r' { c } else { '\u{FFFD}' }).collect();
+    xml(&shown)
 }
 
 /// The characters of XML 1.0.
@@ -188,6 +199,7 @@ mod tests {
         assert_eq!(cmd("100%"), "100%%");
         assert_eq!(Language::Cmd.unspeakable(&cmd("a\"b")), Some('\0'));
         assert_eq!(Language::Xml.unspeakable("a\u{1}"), Some('\u{1}'));
+        assert_eq!(html("<b a='\u{1}'>&"), "&lt;b a=&apos;\u{FFFD}&apos;&gt;&amp;");
     }
 
     proptest! {

@@ -20,7 +20,7 @@ const BENEATH: [&str; 13] = [
 ];
 
 /// The stages in the order of the data flow; a stage may use those before it and all that lies beneath.
-const STAGES: [&str; 12] = [
+const STAGES: [&str; 13] = [
     "plan",
     "inventory",
     "assess",
@@ -30,6 +30,7 @@ const STAGES: [&str; 12] = [
     "execute",
     "netboot",
     "controller",
+    "live",
     "agent",
     "power",
     "cli",

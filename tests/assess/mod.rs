@@ -1,5 +1,6 @@
 //! `replant assess`: sizing, host rules, explanations; and placement against the literature.
 
+mod html;
 mod instances;
 mod placement;
 mod verb;

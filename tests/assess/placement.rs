@@ -21,7 +21,7 @@ fn amounts([memory, processor, network, storage]: [u64; 4]) -> Resources {
 
 fn machine(name: &str, demand: [u64; 4]) -> PlacementMachine {
     let name = MachineName(name.into());
-    PlacementMachine { name, demand: amounts(demand), together: None, apart: None, only: None }
+    PlacementMachine { name, demand: amounts(demand), together: None, apart: None, only: None, wave: 0 }
 }
 
 fn hosts(capacities: &[[u64; 4]]) -> Vec<PlacementHost> {
@@ -103,6 +103,44 @@ fn headroom_is_kept_free_and_only_allowed_hosts_are_taken() {
 }
 
 #[test]
+fn an_earlier_wave_is_placed_as_if_there_were_no_later_one() {
+    let early: Vec<_> = (0..40u64).map(|n| machine(&format!("a{n}"), [1 + n % 7, 1 + n % 5, n % 3, 1])).collect();
+    let late: Vec<_> = (0..60u64)
+        .map(|n| PlacementMachine { wave: 1, ..machine(&format!("b{n}"), [9 - n % 7, 1 + n % 3, 1, n % 4]) })
+        .collect();
+    let hosts = hosts(&[[20, 20, 20, 20]; 60]);
+    let alone = place(&early, &hosts, Percent(0));
+    let all: Vec<_> = late.iter().chain(&early).cloned().collect();
+    let both = place(&all, &hosts, Percent(0));
+    assert_valid(&all, &hosts, &both);
+    assert!(both.no_place.is_empty());
+    assert_eq!(both.host_of[late.len()..], alone.host_of, "whatever comes later, and wherever it stands in the plan");
+    let waves: Vec<_> =
+        both.waves.iter().map(|wave| (wave.wave, wave.machines, wave.placed, wave.hosts_used)).collect();
+    assert_eq!(waves, [(0, 40, 40, alone.hosts_used), (1, 60, 60, both.hosts_used)]);
+    assert!(both.hosts_used * 100 <= both.at_least * 120, "{} of {}", both.hosts_used, both.at_least);
+    assert_eq!(both, place(&all, &hosts, Percent(0)), "the same each time");
+}
+
+#[test]
+fn a_later_wave_fills_hosts_in_use_and_keeps_away_from_whom_it_must() {
+    let mut machines =
+        vec![machine("first", [6, 1, 1, 1]), machine("second", [4, 1, 1, 1]), machine("third", [4, 1, 1, 1])];
+    machines[1].wave = 1;
+    machines[2].wave = 1;
+    machines[0].apart = Some("dc".into());
+    machines[2].apart = Some("dc".into());
+    let small_first = hosts(&[[10; 4], [12; 4]]);
+    let placed = place(&machines, &small_first, Percent(0));
+    assert_eq!(placed.host_of, [Some(1), Some(1), Some(0)], "the host in use is filled first");
+    // The host in use is the only one with room, and it is the wrong one.
+    machines[2].demand = amounts([5, 1, 1, 1]);
+    let placed = place(&machines, &hosts(&[[4; 4], [20; 4]]), Percent(0));
+    assert_eq!(placed.host_of[2], None);
+    assert_eq!(placed.no_place[0].reasons.last(), Some(&HostReason::Apart { host: 1, machine: 0 }));
+}
+
+#[test]
 fn nothing_to_place_and_nowhere_to_place_it() {
     assert_eq!(place(&[], &hosts(&[[1; 4]]), Percent(0)).hosts_used, 0);
     let placement = place(&[machine("a", [1; 4])], &[], Percent(0));
@@ -158,13 +196,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
     fn every_placement_keeps_its_constraints(
-        demands in proptest::collection::vec((proptest::array::uniform4(0u64..12), 0usize..6, 0usize..9), 0..24),
+        demands in proptest::collection::vec((proptest::array::uniform4(0u64..12), 0usize..6, 0usize..9, 0usize..3), 0..24),
         capacities in proptest::collection::vec(proptest::array::uniform4(0u64..30), 0..8),
     ) {
         let machines: Vec<_> = demands
             .into_iter()
             .enumerate()
-            .map(|(at, (demand, apart, together))| PlacementMachine {
+            .map(|(at, (demand, apart, together, wave))| PlacementMachine {
+                wave,
                 apart: (apart < 2).then(|| format!("a{apart}")),
                 together: (together < 2).then(|| format!("t{together}")),
                 ..machine(&format!("m{at}"), demand)

@@ -178,7 +178,11 @@ fn a_proposal_moves_machines_and_says_why_one_has_no_place() {
     site.write("plan.yaml", plan + &workload("app3", ""));
     let finished = site.replant(&["assess", "plan.yaml", "--place"]).expect(3);
     assert!(finished.stdout.contains("no place for app3: no host has room left"), "{}", finished.stdout);
-    assert!(finished.stdout.contains("vs01: short of memory (3104 MiB needed, 992 MiB free)"), "{}", finished.stdout);
+    assert!(
+        finished.stdout.contains("vs01: short of memory (3104 MiB needed, 992 MiB free) alone"),
+        "{}",
+        finished.stdout
+    );
 }
 
 #[test]
@@ -201,4 +205,41 @@ fn amounts_of_the_wrong_form_are_reported_by_the_plan_reader() {
     let stderr = site.replant(&["assess", "plan.yaml"]).expect(3).stderr;
     assert!(stderr.contains("must be a frequency such as `2000MHz`"), "{stderr}");
     assert!(stderr.contains("must be from 0% to 100%"), "{stderr}");
+}
+
+#[test]
+fn waves_are_placed_in_their_order_unless_asked_otherwise() {
+    let site = TestSite::new();
+    // Together they fill two hosts to the brim; wave by wave the large one finds its host in use.
+    let host = |name: &str| {
+        format!(
+            "  {name}:\n    provider: qemu\n    sizing: {{ vm_overhead: 0MiB }}\n    capacity: {{ memory: 11GiB }}\n"
+        )
+    };
+    let machine = |name: &str, memory: u64| {
+        format!(
+            "  - {{ name: {name}, source: {{ disks: [{{ path: {name}.raw }}] }}, inventory: {{ memory: {memory}GiB }}, target: {{ host: vs01 }} }}\n"
+        )
+    };
+    let plan = format!(
+        "replant: 1\nname: turns\nhosts:\n{}{}machines:\n{}{}{}waves:\n  - {{ name: pilot, machines: [a, b] }}\n",
+        host("vs01"),
+        host("vs02"),
+        machine("a", 4),
+        machine("b", 4),
+        machine("c", 7),
+    );
+    site.write("plan.yaml", &plan);
+    let text = site.replant(&["assess", "plan.yaml", "--place"]).expect(3).stdout;
+    assert!(text.contains("3 of 3 machines on 2 of 2 hosts; at least 2 are needed"), "{text}");
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert!(rows.contains(&vec!["pilot", "2", "2", "1"]), "{text}");
+    assert!(rows.contains(&vec!["(in", "no", "wave)", "1", "1", "2"]), "{text}");
+    assert!(text.contains("as proposed:"), "{text}");
+    let report = site.replant(&["assess", "plan.yaml", "--place", "--json"]).expect(3).stdout;
+    let report: serde_json::Value = serde_json::from_str(&report).expect("JSON");
+    assert_eq!(report["placement"]["waves"][0]["name"], "pilot");
+    assert_eq!(report["placement"]["waves"][1]["hosts_used"], 2);
+    let once = site.replant(&["assess", "plan.yaml", "--place", "--no-waves"]).expect(3).stdout;
+    assert!(!once.contains("WAVE"), "{once}");
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::Method;
-use replant::agent::{self, AgentError, BootOrder, Client, EnrolError, Enrolment, HttpError};
+use replant::agent::{self, AgentError, BootOrder, Client, Disks, EnrolError, Enrolment, HttpError, Place};
 use replant::controller::{
     Authority, Embedded, EmbeddedOptions, Fingerprint, Identity, LocalAnswer, LocalClient, LocalJob, Report,
     SERVER_NAME, crypto_provider,
@@ -64,6 +64,10 @@ impl Site {
     fn post(&self, client: &Client, path: &str, body: Vec<u8>) -> Result<(), HttpError> {
         self.runtime.block_on(client.request(Method::POST, path, Some(body))).map(drop)
     }
+}
+
+fn place(site: &Site) -> Place<'static> {
+    Place { folder: site.folder.path().join("mnt"), disks: Disks::Machine, console: &agent::Silent }
 }
 
 #[track_caller]
@@ -207,7 +211,7 @@ fn reports(job: &mut Job) -> Vec<Report> {
 fn an_agent_works_off_its_sequence_and_is_heard() {
     let site = Site::new();
     let mut job = site.job("web01", SEQUENCE, 60);
-    agent::run(&job.order, site.folder.path().join("mnt"), &|_| {}).unwrap();
+    agent::run(&job.order, &place(&site)).unwrap();
     let seen = reports(&mut job);
     assert!(matches!(&seen[0], Report::Enrolled { facts } if facts.contains_key("firmware")), "{seen:?}");
     assert!(
@@ -224,7 +228,7 @@ fn a_sequence_that_cannot_be_run_is_reported_as_failed() {
         [(SEQUENCE.replace("\"shutdown\"", "\"warp.drive\""), "warp.drive"), ("<nonsense".to_owned(), "cannot be read")]
     {
         let mut job = site.job("web01", &sequence, 60);
-        let error = agent::run(&job.order, site.folder.path().join("mnt"), &|_| {}).unwrap_err();
+        let error = agent::run(&job.order, &place(&site)).unwrap_err();
         assert!(matches!(&error, AgentError::Sequence { message } if message.contains(said)), "{error}");
         let seen = reports(&mut job);
         assert!(

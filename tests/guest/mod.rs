@@ -8,5 +8,8 @@ mod editors;
 mod machine;
 mod matrix;
 mod overlay;
+mod refused;
 mod registered;
 mod scripts;
+
+pub use machine::uefi_lvm_machine;

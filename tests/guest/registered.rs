@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use hyper::Method;
-use replant::agent::{self, BootOrder, Client, DeviceFacts, EnrolError, Enrolment, HttpError};
+use replant::agent::{
+    self, BootOrder, Client, DeviceFacts, Disks, EnrolError, Enrolment, Finished, HttpError, Place, Silent,
+};
 use replant::controller::devices::{Device, DeviceState, Devices, NewDevice};
 use replant::controller::{
-    CaptureGrant, CaptureOpen, CaptureOpened, Embedded, EmbeddedOptions, LocalAnswer, LocalClient, LocalJob,
+    CaptureGrant, CaptureOpen, CaptureOpened, Embedded, EmbeddedOptions, LocalAnswer, LocalClient, LocalJob, Report,
 };
 use replant::image::remote::MAX_BATCH;
 use replant::image::{Cipher, Store, StoreSettings};
@@ -174,11 +176,18 @@ fn a_certificate_opens_the_jobs_of_its_device_and_no_others() {
 
     let opened = site.post(&one.client, &mine("open"), open(SIZE, "S")).unwrap();
     let opened: CaptureOpened = serde_json::from_slice(&opened).unwrap();
-    assert_eq!((opened.chunk_size, opened.next_chunk, opened.compress), (1 << 20, 0, true));
+    assert_eq!((opened.chunk_size, opened.next_chunk, opened.compress), (replant::image::DEFAULT_CHUNK_SIZE, 0, true));
     assert_eq!(status(site.post(&one.client, &mine("batch"), vec![0; 64])), 409, "no batch");
     assert_eq!(status(site.post(&one.client, &mine("batch"), vec![0; MAX_BATCH + 1])), 413, "too large");
     assert_eq!(status(site.post(&one.client, &mine("finish"), Vec::new())), 409, "nothing has come yet");
-    let zeros = [b"rpB1".as_slice(), &0u64.to_le_bytes(), &1u32.to_le_bytes(), &[0], &8u64.to_le_bytes()].concat();
+    let zeros = [
+        b"rpB1".as_slice(),
+        &0u64.to_le_bytes(),
+        &1u32.to_le_bytes(),
+        &[0],
+        &(SIZE / u64::from(replant::image::DEFAULT_CHUNK_SIZE)).to_le_bytes(),
+    ]
+    .concat();
     assert_eq!(site.post(&one.client, &mine("batch"), zeros).unwrap(), [0]);
     site.post(&one.client, &mine("finish"), Vec::new()).unwrap();
     site.post(&one.client, &mine("finish"), Vec::new()).expect("an answer that got lost is given again");
@@ -201,4 +210,56 @@ fn a_job_that_is_gone_is_told_from_one_that_never_was_allowed() {
         matches!(site.post(&one.client, &reports, batch.clone()), Err(HttpError::Refused { status: 410, .. }))
     });
     assert!(gone);
+}
+
+const RESTARTS: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+<sequence xmlns="urn:replant:sequence:1" id="web01_restarts" description="A restart in the middle">
+  <step id="first" description="Before the restart" command="nothing" reboot="true"/>
+  <step id="second" description="Behind the restart" command="nothing"/>
+  <step id="off" description="The end" command="shutdown"/>
+</sequence>
+"#;
+
+#[test]
+fn a_sequence_survives_the_restart_that_one_of_its_steps_asks_for() {
+    let site = Site::new();
+    let macs = vec![MACS[0].parse().unwrap()];
+    let device = site.devices.add(&NewDevice { name: Some("web01".into()), macs, ..NewDevice::default() }).unwrap();
+    let job = LocalJob { device: Some(device.id.to_string()), ..LocalJob::alone("web01", RESTARTS, 0) };
+    let (mut client, _) = LocalClient::create(&site.controller.socket(), &job).unwrap();
+    let boot = || {
+        let order = site.order(&device, Duration::from_secs(60));
+        let place = Place { folder: site.folder.path().join("mnt"), disks: Disks::Machine, console: &Silent };
+        agent::run(&order, &place).unwrap()
+    };
+    assert_eq!(boot(), Finished::Restart);
+    // All that the first boot knew is gone: it enrols again, is given the same job, and goes on.
+    assert_eq!(boot(), Finished::Off);
+    let mut steps = Vec::new();
+    loop {
+        let answer = client.next(Duration::from_secs(60)).unwrap();
+        match answer {
+            Some(LocalAnswer::Report { report: Report::Begin { step, .. } }) => steps.push(step),
+            Some(LocalAnswer::Report { report: Report::Restart(point) }) => {
+                steps.push(format!("restart behind {}", point.after))
+            }
+            Some(LocalAnswer::Report { report: Report::Result { ok, .. } }) => break assert!(ok),
+            Some(LocalAnswer::Report { .. }) => {}
+            other => panic!("{other:?} after {steps:?}"),
+        }
+    }
+    assert_eq!(steps, ["first", "restart behind first", "second", "off"]);
+}
+
+#[test]
+fn a_large_batch_for_a_job_that_is_gone_is_not_sent_again_and_again() {
+    let site = Site::new();
+    let one = site.enrolled(0);
+    let (job, id) = site.job(&one.device);
+    drop(job);
+    let path = |what: &str| format!("/v1/devices/{}/jobs/{id}/{what}", one.device);
+    let mut channel = one.client.channel(Duration::from_secs(1800)).unwrap().asking(path("resume"));
+    // It is refused before it is read, so that what we see first is a broken connection.
+    let outcome = channel.post(&path("captures/disk0/batch"), vec![1; 32 << 20]);
+    assert_eq!(status(outcome), 410);
 }

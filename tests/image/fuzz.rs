@@ -28,7 +28,7 @@ impl ReadAt for Disk {
 }
 
 /// A generator that needs nothing and always gives the same.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {
@@ -43,7 +43,8 @@ impl Dice {
 /// What goes wrong with numbers in headers.
 const EVIL: [u64; 9] = [0, 1, 2, 0x7f, 0xff, 0x7fff_ffff, 0xffff_ffff, i64::MAX as u64, u64::MAX];
 
-fn mutated(sample: &[u8], dice: &mut Dice) -> Vec<u8> {
+/// A sample with some things wrong.
+pub fn mutated(sample: &[u8], dice: &mut Dice) -> Vec<u8> {
     let mut bytes = sample.to_vec();
     for _ in 0..=dice.roll(6) {
         let at = dice.roll(bytes.len() as u64) as usize;

@@ -6,7 +6,7 @@ mod concurrency;
 mod damage;
 mod formats;
 mod full;
-mod fuzz;
+pub mod fuzz;
 mod kills;
 mod limit;
 mod partitions;

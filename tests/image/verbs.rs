@@ -39,7 +39,7 @@ fn the_verbs_of_a_migration_answer_as_scripts_expect() {
     assert_eq!(messages[0]["task"], "web01/capture/disk0");
     let output =
         |name: &str| messages.iter().find(|message| message["name"] == name).map(|message| message["value"].clone());
-    assert!(output("digest").unwrap().as_str().unwrap().starts_with("b3tree:1048576:"));
+    assert!(output("digest").unwrap().as_str().unwrap().starts_with("b3tree:262144:"));
     for name in ["image", "bytes_read", "bytes_stored"] {
         assert!(output(name).is_some(), "{name}");
     }

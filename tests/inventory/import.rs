@@ -59,6 +59,24 @@ fn an_ovf_descriptor() {
 }
 
 #[test]
+fn a_descriptor_that_another_tool_wrote() {
+    let facts = imported("tool.ovf", include_str!("fixtures/tool.ovf"), "appliance");
+    assert_eq!(facts["system"]["memory"], 8_u64 << 30);
+    assert_eq!(facts["system"]["processor"]["count"], 4);
+    assert_eq!(facts["system"]["firmware"], "uefi");
+    let disks: Vec<(u64, &str)> = facts["storage"]["disks"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|one| Some((one["size"].as_u64()? >> 30, one["bus"].as_str()?)))
+        .collect();
+    assert_eq!(disks, [(8, "ide"), (40, "scsi")]);
+    let macs: Vec<&str> =
+        facts["network"]["nics"].as_array().expect("a list").iter().filter_map(|one| one["mac"].as_str()).collect();
+    assert_eq!(macs, ["00:50:56:01:02:03", "00:50:56:01:02:04"]);
+}
+
+#[test]
 fn a_domain_that_libvirt_wrote() {
     require_tool("virsh", "libvirt-clients");
     let output = Command::new("virsh").args(["-c", "test:///default", "dumpxml", "test"]).output().expect("virsh runs");
@@ -82,7 +100,7 @@ fn a_domain_that_libvirt_wrote() {
 }
 
 /// A workbook as RVTools writes it, with `count` machines.
-fn workbook(count: u32) -> Vec<u8> {
+pub(super) fn workbook(count: u32) -> Vec<u8> {
     let mut book = rust_xlsxwriter::Workbook::new();
     let sheets: [(&str, &[&str]); 4] = [
         ("vInfo", &["VM", "Powerstate", "Template", "CPUs", "Memory", "Firmware", "Annotation", "VM UUID", "Host"]),

@@ -63,6 +63,14 @@ impl BootLab {
         theirs
     }
 
+    /// Another place on the bridge to plug a machine in.
+    pub fn tap(&mut self, name: &str) {
+        let ours = self.namespace().to_owned();
+        shell(&format!(
+            "ip netns exec {ours} ip tuntap add {name} mode tap; ip -n {ours} link set {name} master br0 up"
+        ));
+    }
+
     /// A command in a namespace.
     pub fn inside(namespace: &str, program: &str) -> Command {
         let mut command = Command::new("ip");
@@ -205,7 +213,7 @@ pub fn agent() -> PathBuf {
 }
 
 /// A boot sector that prints `DISK-BOOTED` on the first serial port and stops.
-fn boot_sector() -> Vec<u8> {
+pub fn boot_sector() -> Vec<u8> {
     // xor ax,ax; mov ds,ax; mov dx,0x3f8; mov si,text; next: lodsb; test al,al; jz end; out dx,al; jmp next; end: hlt; jmp end
     let mut sector = vec![
         0x31, 0xc0, 0x8e, 0xd8, 0xba, 0xf8, 0x03, 0xbe, 0x15, 0x7c, 0xac, 0x84, 0xc0, 0x74, 0x03, 0xee, 0xeb, 0xf8,

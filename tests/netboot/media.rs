@@ -33,7 +33,6 @@ fn boots(site: &TestSite, words: &[&str]) {
 }
 
 #[test]
-#[ignore = "starts emulated machines for minutes, and has not been seen to pass yet: cargo test --release -- --ignored netboot::media"]
 fn a_medium_boots_with_bios_and_with_uefi() {
     for (tool, package) in [("grub-mkrescue", "grub-common"), ("xorriso", "xorriso"), ("mformat", "mtools")] {
         require_tool_anywhere(tool, package);

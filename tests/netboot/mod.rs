@@ -5,3 +5,5 @@ mod lab;
 mod media;
 mod power;
 mod refusals;
+
+pub use lab::{BootLab, boot_sector, shell};

@@ -109,7 +109,6 @@ fn a_machine_is_switched(emulator: &Emulator) {
 }
 
 #[test]
-#[ignore = "starts emulated machines for minutes, and has not been seen to pass yet: cargo test --release -- --ignored netboot::power"]
 fn redfish_switches_a_machine_and_trusts_one_certificate() {
     let home = PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into()));
     let python = home.join(".cache/replant/emulators/bin/python");
@@ -164,7 +163,6 @@ fn redfish_switches_a_machine_and_trusts_one_certificate() {
 }
 
 #[test]
-#[ignore = "starts emulated machines for minutes, and has not been seen to pass yet: cargo test --release -- --ignored netboot::power"]
 fn ipmi_switches_a_machine_and_its_password_is_in_no_argument_list() {
     require_tool_anywhere("ipmi_sim", "openipmi");
     require_tool_anywhere("ipmitool", "ipmitool");

@@ -5,4 +5,5 @@ pub mod site;
 mod classic;
 mod guide;
 mod hostile;
+mod metal;
 mod snapshots;

@@ -32,7 +32,7 @@ pub fn toy() -> String {
 pub struct Intel;
 
 impl Coverage for Intel {
-    fn has_driver(&self, pci: &str) -> Option<bool> {
+    fn has_driver(&self, pci: &str, _: Option<&str>) -> Option<bool> {
         Some(pci.starts_with("8086:"))
     }
 }

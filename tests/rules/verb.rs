@@ -147,3 +147,54 @@ fn a_preview_says_how_much_could_not_be_checked() {
     let finished = site.replant(&["plan", "plan.yaml"]);
     assert!(finished.stdout.contains("unknown: not checked"), "{}{}", finished.stdout, finished.stderr);
 }
+
+/// What an agent's build keeps of its drivers, for two of the three devices of a machine.
+const DRIVERS: &str = r#"{ "kernel": "6.1.0", "carried": ["e1000", "ahci"], "aliases": [
+    ["pci:v00008086d0000100Esv*sd*bc*sc*i*", "e1000"], ["pci:v*d*sv*sd*bc01sc06i01*", "ahci"],
+    ["pci:v00001000d0000005Bsv*sd*bc*sc*i*", "megaraid_sas"]] }"#;
+
+/// A document with an adapter, an AHCI controller that only its class tells, and a RAID controller.
+const DOCUMENT: &str = r#"<machine xmlns="https://replant.invalid/schema/inventory-1" version="1" name="m" from="o1">
+  <observation id="o1" how="ssh" by="me"/>
+  <storage><controller><name>AHCI</name><bus>sata</bus><pci_id>8086:2922</pci_id></controller>
+    <controller><name>PERC</name><bus>raid</bus><pci_id>1000:005b</pci_id></controller>
+    <volume><name>sda1</name><file_system>ext4</file_system><mounted_at>/</mounted_at><hosts_os>true</hosts_os><capture>used-blocks</capture></volume></storage>
+  <network><nic><name>eth0</name><mac>52:54:00:00:00:01</mac><kind>ethernet</kind><pci_id>8086:100e</pci_id></nic></network>
+  <hardware><pci><slot>0000:00:1f.2</slot><id>8086:2922</id><class>0106</class></pci></hardware>
+  <software><service><name>backup</name><start>automatic</start></service></software>
+</machine>"#;
+
+#[test]
+fn the_agents_drivers_are_checked_where_the_agent_boots_on_the_source() {
+    let site = site(
+        "{ h.provider: toy, m.inventory.document: m.xml, m.inventory.facts.controllers: null, \
+         m.inventory.facts.nics.0: { mac: '52:54:00:00:00:01', dhcp: true, boots_agent: true } }",
+    );
+    site.write("m.xml", DOCUMENT);
+    let before = site.replant(&["validate", "--report", "--machine", "m", "plan.yaml"]);
+    assert!(
+        before.stdout.contains("? [controller-driver] unknown: not checked"),
+        "no agent was built: {}",
+        before.stdout
+    );
+    site.write(".replant/agent/drivers.json", DRIVERS);
+    let report = site.replant(&["validate", "--report", "--machine", "m", "plan.yaml"]).expect(3).stdout;
+    for part in [
+        "x [controller-driver] the agent has no driver for the storage controller `PERC` (1000:005b)",
+        "name AHCI, kind sata, pci 8086:2922, agent has a driver: yes",
+        "pci 8086:100e, agent has a driver: yes",
+        "PERC, kind raid, pci 1000:005b, agent has a driver: NO",
+        "sda1: ext4, mounted at /, hosts the operating system; able to capture: yes, its used blocks",
+        "start modes of services: backup (automatic)",
+    ] {
+        assert!(report.contains(part), "no `{part}` in {report}");
+    }
+    assert!(!report.contains("[nic-driver]"), "{report}");
+    let plan = site.replant(&["plan", "plan.yaml"]).expect(3).stderr;
+    assert!(plan.contains("rule.controller-driver"), "{plan}");
+    site.write("other/drivers.json", DRIVERS.replace("\"ahci\"", "\"ahci\", \"megaraid_sas\""));
+    let other = site.replant(&["validate", "--agent", "other", "plan.yaml"]);
+    assert!(!other.stderr.contains("controller-driver"), "{}", other.stderr);
+    let missing = site.replant(&["validate", "--agent", "nowhere", "plan.yaml"]).expect(1).stderr;
+    assert!(missing.contains("nowhere/drivers.json") && missing.contains("replant agent build"), "{missing}");
+}

@@ -210,6 +210,7 @@ pub fn manifest(tasks: Vec<Task>, on_failure: OnFailure) -> RunManifest {
         budgets: BTreeMap::new(),
         machines: machines.into_iter().map(|name| (name, FrozenMachine { on_failure })).collect(),
         waves: Vec::new(),
+        boot: None,
         artifacts: Vec::new(),
         tasks,
     }

@@ -2,7 +2,7 @@
 //! No licensed Windows is started anywhere.
 
 mod agent;
-mod fixture;
+pub mod fixture;
 mod generations;
 mod inspection;
 mod oracle;

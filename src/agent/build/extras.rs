@@ -89,8 +89,11 @@ fn version_magic(module: &[u8]) -> Option<String> {
     String::from_utf8(module[at..at + end].to_vec()).ok()
 }
 
+/// Takes a file: whether it comes from a package, its path inside, its content.
+type Show<'a> = dyn FnMut(bool, &str, Vec<u8>) -> Result<(), BuildError> + 'a;
+
 /// Shows every file of a folder or package, with its path inside.
-fn inside(path: &Path, show: &mut dyn FnMut(bool, &str, Vec<u8>) -> Result<(), BuildError>) -> Result<(), BuildError> {
+fn inside(path: &Path, show: &mut Show<'_>) -> Result<(), BuildError> {
     let io = |path: &Path, error| BuildError::Io { path: path.to_owned(), error };
     let package = path.is_file() && path.extension().is_some_and(|extension| extension == "deb");
     let unpacked = tempfile::tempdir().map_err(|error| io(path, error))?;

@@ -19,7 +19,7 @@ use super::tree::AgentTree;
 const INIT: &str = include_str!("init.sh");
 const UDHCPC_EVENT: &str = include_str!("udhcpc-event.sh");
 /// Changes when the same inputs are put together in another way.
-const RECIPE: u32 = 2;
+const RECIPE: u32 = 3;
 /// Compression of the initramfs: unpacking is quick at any level, packing is not.
 const ZSTD_LEVEL: i32 = 9;
 
@@ -31,7 +31,8 @@ const CONVERSIONS: [&str; 3] = ["gconv-modules", "ISO8859-1.so", "UTF-16.so"];
 /// The programs of busybox that the agent calls.
 const APPLETS: &[&str] = &[
     "sh", "mount", "umount", "cat", "echo", "ls", "ip", "udhcpc", "insmod", "sleep", "sync", "poweroff", "reboot",
-    "uname", "dmesg", "ps", "kill", "vi", "wget", "setsid", "xz", "gzip", "df", "blkid", "less", "mkdir", "rm", "cp",
+    "uname", "dmesg", "ps", "kill", "vi", "wget", "setsid", "tr", "xz", "gzip", "df", "blkid", "less", "mkdir", "rm",
+    "cp",
 ];
 
 /// What to build, and where.

@@ -13,19 +13,47 @@ while read -r module; do
     insmod "/lib/modules/$module" 2>/dev/null
 done < /etc/modules.order
 
-ip link set lo up
-nic=
-for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+# The adapter that the machine has booted from, if it is known; the others in the kernel's order.
+booted=
+shell=
+for word in $(cat /proc/cmdline); do
+    case $word in
+        BOOTIF=*) booted=$(echo "${word#BOOTIF=01-}" | tr - :) ;;
+        replant.shell) shell=yes ;;
+    esac
+done
+adapters() {
+    first=
+    rest=
     for path in /sys/class/net/*; do
-        case ${path##*/} in lo) ;; *) nic=${path##*/}; break ;; esac
+        name=${path##*/}
+        [ "$name" = lo ] && continue
+        if [ "$(cat "$path/address")" = "$booted" ]; then first="$name $first"; else rest="$rest $name"; fi
     done
-    [ -n "$nic" ] && break
+    echo "$first$rest"
+}
+
+ip link set lo up
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    nics=$(adapters)
+    [ -n "$nics" ] && break
     sleep 0.2
 done
-if [ -n "$nic" ]; then
+address=
+for nic in $nics; do
     ip link set "$nic" up
-    udhcpc -q -n -f -t 10 -T 1 -i "$nic" -s /bin/udhcpc-event >/dev/null 2>&1 || say "no DHCP answer on $nic"
-    say "machine $(cat /sys/class/dmi/id/product_uuid 2>/dev/null) nic $nic $(cat "/sys/class/net/$nic/address") address $(cat /run/address 2>/dev/null)"
+done
+for nic in $nics; do
+    # It stays to renew the lease: an agent may work for days.
+    if udhcpc -n -t 10 -T 1 -i "$nic" -s /bin/udhcpc-event >/dev/null 2>&1; then
+        address=$(cat /run/address 2>/dev/null)
+        break
+    fi
+    say "no DHCP answer on $nic"
+done
+if [ -n "$nics" ]; then
+    [ -n "$address" ] || nic=${nics%% *}
+    say "machine $(cat /sys/class/dmi/id/product_uuid 2>/dev/null) nic $nic $(cat "/sys/class/net/$nic/address") address $address"
 else
     say "no network adapter has a driver here"
 fi
@@ -36,12 +64,16 @@ sync
 if [ $code -eq 0 ]; then
     say "done, power off"
 elif [ $code -eq 76 ]; then
-    say "released, restart"
+    say "restart"
     busybox reboot -f
 else
-    say "FAILED (exit $code), see the last error above; power off"
+    say "FAILED (exit $code), see the last error above"
+    # Only a boot order that allows it opens a shell: whoever stands before the machine has its disks in it.
+    if [ -n "$shell" ]; then
+        say "a shell, because the plan allows one; \`poweroff -f\` ends it"
+        exec setsid sh -c 'exec sh </dev/console >/dev/console 2>&1'
+    fi
+    say "power off in 30 seconds"
+    sleep 30
 fi
-for word in $(cat /proc/cmdline); do
-    [ "$word" = replant.hold ] && { say "replant.hold: a shell instead"; exec setsid sh -c 'exec sh </dev/console >/dev/console 2>&1'; }
-done
 poweroff -f

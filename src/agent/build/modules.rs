@@ -42,6 +42,11 @@ const WANTED: &[&str] = &[
     "bnxt_en",
     "i40e",
     "af_packet",
+    // Watchdogs of the machine first, the kernel's own last: the first one is `/dev/watchdog`.
+    "i6300esb",
+    "iTCO_wdt",
+    "hpwdt",
+    "softdog",
     "crc32c_generic",
     "ext4",
     "xfs",

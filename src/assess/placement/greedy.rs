@@ -1,10 +1,8 @@
 //! The greedy heuristics.
 
 use super::slack::fill_tightly;
-use super::vectors::{Item, Scale, State, weights};
+use super::vectors::{Scale, State, weights};
 
-/// Work that all heuristics together may take, in looks at an item beside a bin.
-const WORK: u64 = 40_000_000;
 /// Sets that the search for the fullest bin looks at, at most, each time.
 const SETS: u64 = 20_000;
 /// Above this many items that search is too slow for what it gives.
@@ -36,23 +34,29 @@ const HEURISTICS: [Heuristic; 6] = [
     Heuristic::Fullest,
 ];
 
-/// The best packing of all heuristics: most items placed, then fewest bins; the earlier one if they are alike.
-pub(super) fn best<'a, const D: usize>(items: &'a [Item<D>], bins: &[[u64; D]], scale: &Scale<D>) -> State<'a, D> {
-    let shares: Vec<[f64; D]> = items.iter().map(|item| scale.shares(&item.size)).collect();
-    let order = bin_order(bins, scale);
+/// The best way to add some items to a packing: most items placed, then fewest bins; the earlier one if they are alike.
+/// The first heuristic always runs; the others while there is work left.
+pub(super) fn best<'a, const D: usize>(
+    start: &State<'a, D>,
+    added: &[u32],
+    scale: &Scale<D>,
+    most_work: u64,
+) -> State<'a, D> {
+    let shares: Vec<[f64; D]> = start.items.iter().map(|item| scale.shares(&item.size)).collect();
+    let order = bin_order(start, scale);
     let mut best: Option<State<'a, D>> = None;
     let mut work = 0;
     for heuristic in HEURISTICS {
-        if work > WORK && best.is_some() {
+        if work > most_work && best.is_some() {
             break;
         }
-        if matches!(heuristic, Heuristic::Fullest) && items.len() > SEARCH_LIMIT {
+        if matches!(heuristic, Heuristic::Fullest) && added.len() > SEARCH_LIMIT {
             continue;
         }
-        let state = run(heuristic, items, bins, &order, &shares, scale, &mut work);
+        let state = run(heuristic, start, added, &order, &shares, scale, &mut work);
         let better = best
             .as_ref()
-            .is_none_or(|best| (state.unplaced(), state.bins_used()) < (best.unplaced(), best.bins_used()));
+            .is_none_or(|best| (state.unplaced(added), state.bins_used()) < (best.unplaced(added), best.bins_used()));
         if better {
             best = Some(state);
         }
@@ -60,44 +64,48 @@ pub(super) fn best<'a, const D: usize>(items: &'a [Item<D>], bins: &[[u64; D]], 
     best.expect("there is at least one heuristic, and the first one always runs")
 }
 
-/// Largest bins first; those alike in plan order.
-fn bin_order<const D: usize>(bins: &[[u64; D]], scale: &Scale<D>) -> Vec<u32> {
-    let sizes: Vec<f64> = bins.iter().map(|bin| scale.shares(bin).iter().sum()).collect();
-    let mut order: Vec<u32> = (0..bins.len() as u32).collect();
-    order.sort_by(|a, b| sizes[*b as usize].total_cmp(&sizes[*a as usize]));
+/// Bins that are in use anyway first, then the largest; those alike in plan order.
+fn bin_order<const D: usize>(start: &State<'_, D>, scale: &Scale<D>) -> Vec<u32> {
+    let sizes: Vec<f64> = start.bins.iter().map(|bin| scale.shares(bin).iter().sum()).collect();
+    let mut order: Vec<u32> = (0..sizes.len() as u32).collect();
+    order.sort_by(|a, b| {
+        let settled = start.is_settled(*b).cmp(&start.is_settled(*a));
+        settled.then(sizes[*b as usize].total_cmp(&sizes[*a as usize]))
+    });
     order
 }
 
 fn run<'a, const D: usize>(
     heuristic: Heuristic,
-    items: &'a [Item<D>],
-    bins: &[[u64; D]],
+    start: &State<'a, D>,
+    added: &[u32],
     order: &[u32],
     shares: &[[f64; D]],
     scale: &Scale<D>,
     work: &mut u64,
 ) -> State<'a, D> {
-    let mut state = State::new(items, bins);
+    let mut state = start.clone();
     let largest = |shares: &[f64; D]| shares.iter().copied().fold(0.0, f64::max);
     let sum = |shares: &[f64; D]| shares.iter().sum::<f64>();
+    let by_sum = || by_size(added, shares, sum);
     match heuristic {
-        Heuristic::FirstFitByLargest => first_fit(&mut state, order, &by_size(shares, largest), work),
-        Heuristic::FirstFitBySum => first_fit(&mut state, order, &by_size(shares, sum), work),
-        Heuristic::DotProduct => fill(&mut state, order, &by_size(shares, sum), scale, work, |item, free| {
+        Heuristic::FirstFitByLargest => first_fit(&mut state, order, &by_size(added, shares, largest), work),
+        Heuristic::FirstFitBySum => first_fit(&mut state, order, &by_sum(), work),
+        Heuristic::DotProduct => fill(&mut state, order, &by_sum(), scale, work, |item, free| {
             (0..D).map(|d| scale.demand[d] * shares[item][d] * free[d]).sum()
         }),
-        Heuristic::Cosine => fill(&mut state, order, &by_size(shares, sum), scale, work, |item, free| {
+        Heuristic::Cosine => fill(&mut state, order, &by_sum(), scale, work, |item, free| {
             let length: f64 = shares[item].iter().map(|share| share * share).sum();
             let dot: f64 = (0..D).map(|d| shares[item][d] * free[d]).sum();
             // The square root keeps large items ahead of small ones of about the same direction.
             if length > 0.0 { dot / length.sqrt().sqrt() } else { 0.0 }
         }),
-        Heuristic::Distance => fill(&mut state, order, &by_size(shares, sum), scale, work, |item, free| {
+        Heuristic::Distance => fill(&mut state, order, &by_sum(), scale, work, |item, free| {
             -(0..D).map(|d| scale.demand[d] * (free[d] - shares[item][d]) * (free[d] - shares[item][d])).sum::<f64>()
         }),
         Heuristic::Fullest => {
-            let weight = weights(items, scale);
-            let mut loose: Vec<u32> = (0..items.len() as u32).collect();
+            let weight = weights(start.items, scale);
+            let mut loose = added.to_vec();
             loose.sort_by(|a, b| weight[*b as usize].total_cmp(&weight[*a as usize]));
             for bin in order {
                 *work += fill_tightly(&mut state, *bin, &mut loose, &weight, scale, SETS);
@@ -108,9 +116,9 @@ fn run<'a, const D: usize>(
 }
 
 /// Largest items first; those alike in plan order.
-fn by_size<const D: usize>(shares: &[[f64; D]], size: impl Fn(&[f64; D]) -> f64) -> Vec<u32> {
+fn by_size<const D: usize>(items: &[u32], shares: &[[f64; D]], size: impl Fn(&[f64; D]) -> f64) -> Vec<u32> {
     let sizes: Vec<f64> = shares.iter().map(size).collect();
-    let mut order: Vec<u32> = (0..shares.len() as u32).collect();
+    let mut order = items.to_vec();
     order.sort_by(|a, b| sizes[*b as usize].total_cmp(&sizes[*a as usize]));
     order
 }

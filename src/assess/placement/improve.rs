@@ -3,8 +3,6 @@
 use super::slack::fill_tightly;
 use super::vectors::{Scale, State, weights};
 
-/// Work that the improvement may take, in looks at an item beside a bin.
-const WORK: u64 = 60_000_000;
 /// Sets that the search for the fullest bin looks at, at most, each time.
 const SETS: u64 = 400;
 /// Bins that are emptied together, at most.
@@ -36,18 +34,25 @@ impl Dice {
     }
 }
 
-/// Packs what is placed into fewer bins, down to `at_least`, and what is not placed if room for it is found.
-pub(super) fn improve<'a, const D: usize>(mut state: State<'a, D>, at_least: usize, scale: &Scale<D>) -> State<'a, D> {
+/// Packs what was added into fewer bins, down to `at_least` in all; what settled before stays.
+pub(super) fn improve<'a, const D: usize>(
+    mut state: State<'a, D>,
+    at_least: usize,
+    scale: &Scale<D>,
+    most_work: u64,
+) -> State<'a, D> {
     let shares: Vec<[f64; D]> = state.items.iter().map(|item| scale.shares(&item.size)).collect();
     let weight = weights(state.items, scale);
     let mut dice = Dice(SEED);
-    let mut used: Vec<u32> = (0..state.held.len() as u32).filter(|bin| !state.held[*bin as usize].is_empty()).collect();
+    let mut used: Vec<u32> = (0..state.held.len() as u32).filter(|bin| state.in_use(*bin)).collect();
     let (mut work, mut idle) = (0u64, 0u32);
-    while used.len() > at_least.max(1) && work < WORK && idle < PATIENCE {
+    // A bin that settled before is never emptied.
+    let can_be_emptied = |state: &State<'_, D>, used: &[u32]| used.iter().any(|bin| !state.is_settled(*bin));
+    while used.len() > at_least.max(1) && work < most_work && idle < PATIENCE && can_be_emptied(&state, &used) {
         idle += 1;
         let chosen = choose(&state, &mut used, &weight, &mut dice);
+        let goal = value(chosen.iter().map(|bin| state.held[*bin as usize].as_slice()), &weight);
         let before: Vec<(u32, Vec<u32>)> = chosen.iter().map(|bin| (*bin, state.empty(*bin))).collect();
-        let goal = value(before.iter().map(|(_, held)| held.as_slice()), &weight);
         let mut loose: Vec<(f64, u32)> = before
             .iter()
             .flat_map(|(_, held)| held)
@@ -58,8 +63,9 @@ pub(super) fn improve<'a, const D: usize>(mut state: State<'a, D>, at_least: usi
         let mut moved: Vec<u32> = Vec::new();
         if dice.below(2) == 0 {
             for bin in &chosen[1..] {
+                let stays = state.held[*bin as usize].len();
                 work += fill_tightly(&mut state, *bin, &mut loose, &weight, scale, SETS);
-                moved.extend(&state.held[*bin as usize]);
+                moved.extend(&state.held[*bin as usize][stays..]);
             }
         }
         let complete = loose.iter().all(|item| {
@@ -70,12 +76,12 @@ pub(super) fn improve<'a, const D: usize>(mut state: State<'a, D>, at_least: usi
             }
             bin.is_some()
         });
-        let emptied = chosen.iter().filter(|bin| state.held[**bin as usize].is_empty()).count();
+        let emptied = chosen.iter().filter(|bin| !state.in_use(**bin)).count();
         let after = value(chosen.iter().map(|bin| state.held[*bin as usize].as_slice()), &weight);
         if complete && (emptied > 0 || moved_out(&state, &moved, &chosen) || after >= goal) {
             if emptied > 0 {
                 idle = 0;
-                used.retain(|bin| !state.held[*bin as usize].is_empty());
+                used.retain(|bin| state.in_use(*bin));
             }
             continue;
         }
@@ -140,9 +146,9 @@ fn tightest<const D: usize>(
         }
     };
     *work += used.len() as u64;
-    used.iter().filter(|bin| !state.held[**bin as usize].is_empty()).for_each(|bin| consider(*bin));
+    used.iter().filter(|bin| state.in_use(**bin)).for_each(|bin| consider(*bin));
     if best.is_none() {
-        let empty = chosen.iter().find(|bin| state.held[**bin as usize].is_empty() && state.fits(item, **bin));
+        let empty = chosen.iter().find(|bin| !state.in_use(**bin) && state.fits(item, **bin));
         return empty.copied();
     }
     best.map(|(_, bin)| bin)

@@ -1,10 +1,11 @@
 //! Machines and hosts of a plan, placed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use super::bound::hosts_needed;
 use super::explain::{NoPlace, explain};
 use super::resources::Resources;
-use super::vectors::{Item, pack_state};
+use super::vectors::{Budget, Item, Scale, State, pack_on};
 use crate::plan::{HostName, MachineName};
 use crate::units::Percent;
 
@@ -21,6 +22,8 @@ pub struct PlacementMachine {
     pub apart: Option<String>,
     /// The only hosts it may go to, by their place in the list; any if `None`.
     pub only: Option<Vec<usize>>,
+    /// When its turn comes: machines of a lower number are placed first, and nothing that comes later moves them.
+    pub wave: usize,
 }
 
 /// A host that machines are placed on.
@@ -43,9 +46,25 @@ pub struct Placement {
     pub hosts_used: usize,
     /// How many are needed at least for what found a place.
     pub at_least: usize,
+    /// What each wave added, in the order of their numbers.
+    pub waves: Vec<PlacedWave>,
 }
 
-/// Places machines on as few hosts as possible, keeping `headroom` of each host free.
+/// What a wave added to the hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlacedWave {
+    /// Its number.
+    pub wave: usize,
+    /// Its machines; those that must share a host with one of an earlier wave came with that one.
+    pub machines: usize,
+    /// Those that found a place.
+    pub placed: usize,
+    /// Hosts that hold something when it has ended.
+    pub hosts_used: usize,
+}
+
+/// Places machines on as few hosts as possible, keeping `headroom` of each host free. Wave after wave: what an earlier
+/// wave takes is gone for the later ones, which fill up hosts that are in use before they open new ones.
 pub fn place(machines: &[PlacementMachine], hosts: &[PlacementHost], headroom: Percent) -> Placement {
     let bins: Vec<[u64; 4]> = hosts.iter().map(|host| without(host.capacity, headroom)).collect();
     let groups = merge(machines);
@@ -54,27 +73,45 @@ pub fn place(machines: &[PlacementMachine], hosts: &[PlacementHost], headroom: P
         let next = apart.len() as u32;
         apart.entry(name).or_insert(next);
     }
-    let items: Vec<Item<4>> = groups.iter().map(|group| item(group, machines, &apart)).collect();
+    let mut items: Vec<Item<4>> = groups.iter().map(|group| item(group, machines, &apart)).collect();
     // Two machines that must share a host and must not: no host will do.
     let torn: Vec<bool> = items.iter().map(|item| item.apart.windows(2).any(|pair| pair[0] == pair[1])).collect();
-    let tried: Vec<Item<4>> = items
-        .iter()
-        .zip(&torn)
-        .map(|(item, torn)| match torn {
-            true => Item { only: Some(Vec::new()), ..item.clone() },
-            false => item.clone(),
-        })
-        .collect();
-    let (state, at_least) = pack_state(&tried, &bins);
-    let mut host_of = vec![None; machines.len()];
-    let mut no_place = Vec::new();
-    for (at, group) in groups.iter().enumerate() {
-        match state.bin_of[at] {
-            Some(bin) => group.iter().for_each(|machine| host_of[*machine] = Some(bin as usize)),
-            None => no_place.push(explain(&state, at as u32, &groups, &bins, torn[at])),
+    items.iter_mut().zip(&torn).filter(|(_, torn)| **torn).for_each(|(item, _)| item.only = Some(Vec::new()));
+    let scale = Scale::new(&items, &bins);
+    let mut state = State::new(&items, &bins);
+    let (mut host_of, mut no_place) = (vec![None; machines.len()], Vec::new());
+    let mut waves = Vec::new();
+    for (wave, members) in by_wave(&groups, machines) {
+        let budget = Budget::share(members.len(), items.len());
+        state = pack_on(state, &members, &scale, &budget);
+        for group in &members {
+            let of_group = &groups[*group as usize];
+            match state.bin_of[*group as usize] {
+                Some(bin) => of_group.iter().for_each(|machine| host_of[*machine] = Some(bin as usize)),
+                None => no_place.push(explain(&state, *group, &groups, &bins, torn[*group as usize])),
+            }
         }
+        let of_wave = || members.iter().flat_map(|group| &groups[*group as usize]);
+        waves.push(PlacedWave {
+            wave,
+            machines: of_wave().count(),
+            placed: of_wave().filter(|machine| host_of[**machine].is_some()).count(),
+            hosts_used: state.bins_used(),
+        });
     }
-    Placement { host_of, no_place, hosts_used: state.bins_used(), at_least }
+    let placed = state.bin_of.iter().zip(&items).filter(|(bin, _)| bin.is_some()).map(|(_, item)| item.size);
+    let at_least = hosts_needed(&placed.collect::<Vec<_>>(), &bins);
+    Placement { host_of, no_place, hosts_used: state.bins_used(), at_least, waves }
+}
+
+/// The groups of each wave, in plan order; a group comes with its earliest machine.
+fn by_wave(groups: &[Vec<usize>], machines: &[PlacementMachine]) -> BTreeMap<usize, Vec<u32>> {
+    let mut waves: BTreeMap<usize, Vec<u32>> = BTreeMap::new();
+    for (at, group) in groups.iter().enumerate() {
+        let wave = group.iter().map(|machine| machines[*machine].wave).min().unwrap_or(0);
+        waves.entry(wave).or_default().push(at as u32);
+    }
+    waves
 }
 
 fn without(capacity: Resources, headroom: Percent) -> [u64; 4] {

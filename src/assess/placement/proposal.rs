@@ -1,8 +1,10 @@
 //! A proposal for a plan: every machine on the host that suits it.
 
+use std::collections::HashMap;
+
 use super::{Placement, PlacementHost, PlacementMachine, Resources, place};
 use crate::assess::sizing::{BitRate, Fleet};
-use crate::plan::Plan;
+use crate::plan::{MachineName, Plan};
 use crate::units::{ByteCount, Frequency, Percent};
 
 /// What was placed, and where. The lists stand in plan order.
@@ -14,6 +16,30 @@ pub struct Proposal {
     pub hosts: Vec<PlacementHost>,
     /// Where each machine goes.
     pub placement: Placement,
+    /// How much of each host is kept free beyond its reserves.
+    pub headroom: Percent,
+}
+
+impl Proposal {
+    /// The plan as it is proposed; a machine without a place stays where the plan puts it.
+    pub fn planned(&self, plan: &Plan) -> Plan {
+        let mut planned = plan.clone();
+        for (machine, host) in planned.machines.iter_mut().zip(&self.placement.host_of) {
+            if let Some(host) = host {
+                machine.target.host.value = self.hosts[*host].name.clone();
+            }
+        }
+        planned
+    }
+}
+
+/// Whether machines are placed in the order of their waves, or all at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turns {
+    /// Wave after wave; machines of no wave come last.
+    ByWave,
+    /// All at once.
+    AtOnce,
 }
 
 /// Places the machines of an assessed plan. What a plan does not say of a host does not limit it, what it does not
@@ -21,7 +47,15 @@ pub struct Proposal {
 ///
 /// Machines are sized for the host that the plan gives them: a proposal across unlike hosts is assessed again once the
 /// plan says so.
-pub fn propose(plan: &Plan, fleet: &Fleet, headroom: Percent) -> Proposal {
+pub fn propose(plan: &Plan, fleet: &Fleet, headroom: Percent, turns: Turns) -> Proposal {
+    let turn: HashMap<&MachineName, usize> = match turns {
+        Turns::ByWave => {
+            let waves = plan.waves.iter().enumerate();
+            waves.flat_map(|(at, wave)| wave.machines.iter().map(move |name| (name, at))).collect()
+        }
+        Turns::AtOnce => HashMap::new(),
+    };
+    let last = if turns == Turns::ByWave { plan.waves.len() } else { 0 };
     let machines: Vec<PlacementMachine> = plan
         .machines
         .iter()
@@ -37,6 +71,7 @@ pub fn propose(plan: &Plan, fleet: &Fleet, headroom: Percent) -> Proposal {
             together: machine.placement.together.as_ref().map(|group| group.value.clone()),
             apart: machine.placement.apart.as_ref().map(|group| group.value.clone()),
             only: None,
+            wave: turn.get(&machine.name.value).copied().unwrap_or(last),
         })
         .collect();
     let hosts: Vec<PlacementHost> = fleet
@@ -57,5 +92,5 @@ pub fn propose(plan: &Plan, fleet: &Fleet, headroom: Percent) -> Proposal {
         })
         .collect();
     let placement = place(&machines, &hosts, headroom);
-    Proposal { machines, hosts, placement }
+    Proposal { machines, hosts, placement, headroom }
 }

@@ -29,18 +29,49 @@ pub struct Packing {
 /// Packs vectors into as few of the bins as possible; see the module's introduction for how.
 pub fn pack<const D: usize>(items: &[[u64; D]], bins: &[[u64; D]]) -> Packing {
     let items: Vec<Item<D>> = items.iter().map(|size| Item { size: *size, apart: Vec::new(), only: None }).collect();
-    let (state, at_least) = pack_state(&items, bins);
+    let scale = Scale::new(&items, bins);
+    let all: Vec<u32> = (0..items.len() as u32).collect();
+    let state = pack_on(State::new(&items, bins), &all, &scale, &Budget::WHOLE);
+    let placed = state.bin_of.iter().zip(&items).filter(|(bin, _)| bin.is_some()).map(|(_, item)| item.size);
+    let at_least = hosts_needed(&placed.collect::<Vec<_>>(), bins);
     Packing { bins_used: state.bins_used(), bin_of: state.bin_of, at_least }
 }
 
-/// The packing with what is left of each bin, and the lower bound.
-pub(super) fn pack_state<'a, const D: usize>(items: &'a [Item<D>], bins: &[[u64; D]]) -> (State<'a, D>, usize) {
-    let scale = Scale::new(items, bins);
-    let best = greedy::best(items, bins, &scale);
-    let placed: Vec<[u64; D]> =
-        best.bin_of.iter().zip(items).filter(|(bin, _)| bin.is_some()).map(|(_, item)| item.size).collect();
-    let at_least = hosts_needed(&placed, bins);
-    (improve(best, at_least, &scale), at_least)
+/// Adds some items to a packing; those that lie in it already stay where they are.
+pub(super) fn pack_on<'a, const D: usize>(
+    start: State<'a, D>,
+    added: &[u32],
+    scale: &Scale<D>,
+    budget: &Budget,
+) -> State<'a, D> {
+    let start = start.settled();
+    let best = greedy::best(&start, added, scale, budget.greedy);
+    let placed = best.bin_of.iter().zip(best.items).filter(|(bin, _)| bin.is_some()).map(|(_, item)| item.size);
+    let at_least = hosts_needed(&placed.collect::<Vec<_>>(), &best.bins);
+    improve(best, at_least, scale, budget.improve)
+}
+
+/// How much work a packing may take, in looks at an item beside a bin: work, not time, so that the same input gives
+/// the same packing everywhere.
+pub(super) struct Budget {
+    /// For all greedy heuristics together.
+    greedy: u64,
+    /// For the improvement.
+    improve: u64,
+}
+
+impl Budget {
+    /// What a whole placement may take.
+    const WHOLE: Self = Self { greedy: 40_000_000, improve: 60_000_000 };
+
+    /// The share of some of the items.
+    pub fn share(some: usize, all: usize) -> Self {
+        let part = |whole: u64| {
+            let share = u128::from(whole) * some as u128 / all.max(1) as u128;
+            u64::try_from(share).unwrap_or(whole).max(whole / 200)
+        };
+        Self { greedy: part(Self::WHOLE.greedy), improve: part(Self::WHOLE.improve) }
+    }
 }
 
 /// Amounts as shares of the average bin, so that gigabytes and megahertz compare.
@@ -53,7 +84,7 @@ pub(super) struct Scale<const D: usize> {
 }
 
 impl<const D: usize> Scale<D> {
-    fn new(items: &[Item<D>], bins: &[[u64; D]]) -> Self {
+    pub fn new(items: &[Item<D>], bins: &[[u64; D]]) -> Self {
         let unit: [f64; D] = std::array::from_fn(|d| {
             let total: f64 = bins.iter().map(|bin| bin[d] as f64).sum();
             if total > 0.0 { bins.len() as f64 / total } else { 0.0 }
@@ -89,11 +120,42 @@ pub(super) struct State<'a, const D: usize> {
     pub free: Vec<[u64; D]>,
     /// What lies in each bin.
     pub held: Vec<Vec<u32>>,
+    /// How much each bin takes.
+    pub bins: Vec<[u64; D]>,
+    /// Bins that held something before: they are in use whatever is added, and what they hold stays.
+    settled: Vec<bool>,
+    /// What lay there before.
+    stays: Vec<bool>,
 }
 
 impl<'a, const D: usize> State<'a, D> {
     pub fn new(items: &'a [Item<D>], bins: &[[u64; D]]) -> Self {
-        Self { items, bin_of: vec![None; items.len()], free: bins.to_vec(), held: vec![Vec::new(); bins.len()] }
+        Self {
+            items,
+            bin_of: vec![None; items.len()],
+            free: bins.to_vec(),
+            held: vec![Vec::new(); bins.len()],
+            bins: bins.to_vec(),
+            settled: vec![false; bins.len()],
+            stays: vec![false; items.len()],
+        }
+    }
+
+    /// The same, where everything that lies somewhere stays there.
+    pub fn settled(mut self) -> Self {
+        self.settled = self.held.iter().map(|held| !held.is_empty()).collect();
+        self.stays = self.bin_of.iter().map(Option::is_some).collect();
+        self
+    }
+
+    /// Whether the bin is in use whatever is taken out of it.
+    pub fn is_settled(&self, bin: u32) -> bool {
+        self.settled[bin as usize]
+    }
+
+    /// Whether the bin holds something.
+    pub fn in_use(&self, bin: u32) -> bool {
+        !self.held[bin as usize].is_empty()
     }
 
     pub fn fits(&self, item: u32, bin: u32) -> bool {
@@ -138,9 +200,18 @@ impl<'a, const D: usize> State<'a, D> {
         self.bin_of[item as usize] = None;
     }
 
-    /// Empties a bin and returns what was in it.
+    /// Empties a bin, but for what stays, and returns what was in it.
     pub fn empty(&mut self, bin: u32) -> Vec<u32> {
-        let held = std::mem::take(&mut self.held[bin as usize]);
+        let all = &mut self.held[bin as usize];
+        let held = match self.settled[bin as usize] {
+            false => std::mem::take(all),
+            true => {
+                let stays = &self.stays;
+                let held = all.iter().copied().filter(|item| !stays[*item as usize]).collect();
+                all.retain(|item| stays[*item as usize]);
+                held
+            }
+        };
         let free = &mut self.free[bin as usize];
         for item in &held {
             let size = &self.items[*item as usize].size;
@@ -156,7 +227,8 @@ impl<'a, const D: usize> State<'a, D> {
         self.held.iter().filter(|held| !held.is_empty()).count()
     }
 
-    pub fn unplaced(&self) -> usize {
-        self.bin_of.iter().filter(|bin| bin.is_none()).count()
+    /// How many of these lie nowhere.
+    pub fn unplaced(&self, some: &[u32]) -> usize {
+        some.iter().filter(|item| self.bin_of[**item as usize].is_none()).count()
     }
 }

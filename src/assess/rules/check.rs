@@ -8,7 +8,7 @@ use std::thread;
 use cel::common::value::Val;
 use serde_json::{Map, Value as Json};
 
-use super::evaluate::{Answer, ask, context};
+use super::evaluate::{Answer, Violated, ask, context};
 use super::findings::{Findings, Silenced, Subject, Unknown, Violation};
 use super::hosts::{HostValues, erased::Word as _, fleet, hosts, plan_values, vm_key};
 use super::set::{Rule, RuleSet};
@@ -24,15 +24,15 @@ use crate::units::ByteCount;
 
 /// Whether the agent has a driver for a device. The rules only ask; who builds the agent answers.
 pub trait Coverage: Sync {
-    /// Whether it has one for that PCI id; `None` if that cannot be told.
-    fn has_driver(&self, pci: &str) -> Option<bool>;
+    /// Whether it has one for that PCI id, of that class if it is known (`0106`); `None` if that cannot be told.
+    fn has_driver(&self, pci: &str, class: Option<&str>) -> Option<bool>;
 }
 
 /// Nobody was asked about the agent's drivers.
 pub struct NotAsked;
 
 impl Coverage for NotAsked {
-    fn has_driver(&self, _: &str) -> Option<bool> {
+    fn has_driver(&self, _: &str, _: Option<&str>) -> Option<bool> {
         None
     }
 }
@@ -86,7 +86,7 @@ impl<'a> Checked<'a> {
 /// What one thread found, by position of the machine.
 #[derive(Default)]
 struct Part {
-    violations: Vec<(usize, usize, (String, String, Option<usize>))>,
+    violations: Vec<(usize, usize, Violated)>,
     unknown: BTreeMap<(usize, String), Vec<usize>>,
     broken: BTreeMap<(usize, String), usize>,
 }
@@ -271,7 +271,7 @@ fn machine_values(
     provider: &Provider,
     coverage: &dyn Coverage,
 ) -> (Value, usize) {
-    let facts = super::document::merged(machine, known.document);
+    let facts = super::document::known_facts(machine, known.document);
     let declared = &facts;
     let mut target = Fields::default();
     target
@@ -301,19 +301,20 @@ fn machine_values(
         .text("role", &machine.workload.role.word())
         .text("action", &machine.post_deploy.action.word())
         .flag("convert", machine.guest.convert == Convert::Auto)
+        .flag("boots_agent", provider.manifest.boots_source || machine.source.agent.is_some())
         .maybe("memory", known.memory.map(|memory| memory.0))
         .maybe("cpus", known.cpus.map(u64::from))
         .maybe("source_cpus", machine.inventory.cpus.map(u64::from))
         .put("target", target.finish())
         .put("system", system.finish())
         .list("disks", disk_values(machine, known, declared))
-        .list("nics", nic_values(known, declared, coverage));
+        .list("nics", nic_values(machine, known, declared, coverage));
     if let Some(firmware) = known.firmware {
         values.text("firmware", &firmware.word());
     }
     if let Some(Json::Array(controllers)) = declared.get("controllers") {
         let controllers = controllers.iter().filter_map(Json::as_object);
-        values.list("controllers", controllers.map(|facts| with_driver(facts, coverage).finish()).collect());
+        values.list("controllers", controllers.map(|facts| with_driver(facts, None, coverage).finish()).collect());
     }
     // What only rules read is handed over as declared; operating systems without a service level have none.
     if let Some(Json::Object(os)) = declared.get("os") {
@@ -354,7 +355,13 @@ fn disk_values(machine: &Machine, known: &Known<'_>, declared: &Map<String, Json
     disks.collect()
 }
 
-fn nic_values(known: &Known<'_>, declared: &Map<String, Json>, coverage: &dyn Coverage) -> Vec<Value> {
+fn nic_values(
+    machine: &Machine,
+    known: &Known<'_>,
+    declared: &Map<String, Json>,
+    coverage: &dyn Coverage,
+) -> Vec<Value> {
+    let booted_by = machine.source.agent.as_ref().and_then(|agent| agent.mac.as_deref());
     let facts: Vec<&Map<String, Json>> =
         declared.get("nics").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_object).collect();
     let mac = |facts: &Map<String, Json>| facts.get("mac").and_then(Json::as_str).unwrap_or_default().to_owned();
@@ -365,8 +372,11 @@ fn nic_values(known: &Known<'_>, declared: &Map<String, Json>, coverage: &dyn Co
     let empty = Map::new();
     let values = list.into_iter().enumerate().map(|(at, (address, name))| {
         let own = facts.iter().find(|facts| mac(facts) == address).copied().unwrap_or(&empty);
-        let mut values = with_driver(own, coverage);
+        let mut values = with_driver(own, Some(ETHERNET), coverage);
         values.whole("index", at as u64).text("mac", &address);
+        if let (Some(mac), false) = (booted_by, values.has("boots_agent")) {
+            values.flag("boots_agent", mac.eq_ignore_ascii_case(&address));
+        }
         if let Some(name) = name {
             values.text("name", name);
         }
@@ -375,9 +385,13 @@ fn nic_values(known: &Known<'_>, declared: &Map<String, Json>, coverage: &dyn Co
     values.collect()
 }
 
-fn with_driver(facts: &Map<String, Json>, coverage: &dyn Coverage) -> Fields {
+/// The PCI class of Ethernet adapters.
+const ETHERNET: &str = "0200";
+
+fn with_driver(facts: &Map<String, Json>, class: Option<&str>, coverage: &dyn Coverage) -> Fields {
     let mut values = Fields::default();
-    if let Some(known) = facts.get("pci").and_then(Json::as_str).and_then(|pci| coverage.has_driver(pci)) {
+    let class = facts.get("class").and_then(Json::as_str).or(class);
+    if let Some(known) = facts.get("pci").and_then(Json::as_str).and_then(|pci| coverage.has_driver(pci, class)) {
         values.flag("agent_driver", known);
     }
     values.facts(facts);

@@ -84,16 +84,12 @@ impl Measure {
         self.cost.nodes += 1;
         self.cost.nesting = self.cost.nesting.max(nesting);
         match &ast.expr {
-            Expr::Ident(name) => {
-                if !NAMES.contains(&name.as_str()) && !bound.iter().any(|known| known == name) {
-                    return Err(ExpressionError::UnknownName { name: name.clone() });
-                }
+            Expr::Ident(name) if !NAMES.contains(&name.as_str()) && !bound.iter().any(|known| known == name) => {
+                return Err(ExpressionError::UnknownName { name: name.clone() });
             }
             Expr::Struct(value) => return Err(ExpressionError::UnknownName { name: value.type_name.clone() }),
-            Expr::Call(call) => {
-                if !super::functions::is_known(&call.func_name) {
-                    return Err(ExpressionError::UnknownFunction { name: call.func_name.clone() });
-                }
+            Expr::Call(call) if !super::functions::is_known(&call.func_name) => {
+                return Err(ExpressionError::UnknownFunction { name: call.func_name.clone() });
             }
             Expr::Comprehension(each) => {
                 self.cost.loops += 1;

@@ -9,7 +9,7 @@ use crate::inventory::model::{
 use crate::plan::Machine;
 
 /// What rules read of a machine: what is declared, then what its document says.
-pub(super) fn merged(machine: &Machine, document: Option<&Document>) -> Map<String, Value> {
+pub fn known_facts(machine: &Machine, document: Option<&Document>) -> Map<String, Value> {
     let declared = &machine.inventory.facts;
     let Some(document) = document else { return declared.clone() };
     let mut all = facts(&document.facts, machine);
@@ -210,8 +210,14 @@ fn nics(facts: &Facts) -> Vec<Value> {
 
 fn controllers(facts: &Facts) -> Vec<Value> {
     let one = |controller: &crate::inventory::model::Controller| {
+        let id = of(&controller.pci_id);
+        let device = facts.hardware.pci.iter().find(|device| id.is_some() && of(&device.id) == id);
         let mut known = Known::default();
-        known.put("name", of(&controller.name)).put("kind", word(&controller.bus)).put("pci", of(&controller.pci_id));
+        known
+            .put("name", of(&controller.name))
+            .put("kind", word(&controller.bus))
+            .put("class", device.and_then(|device| of(&device.class)))
+            .put("pci", id);
         known.finish()
     };
     facts.storage.controllers.iter().filter_map(one).collect()

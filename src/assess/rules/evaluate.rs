@@ -10,11 +10,13 @@ use super::functions::environment;
 use super::set::Rule;
 use super::values::Scope;
 
+/// A violation: message, way out, and which item.
+pub(super) type Violated = (String, String, Option<usize>);
+
 /// What a rule says of one machine or host.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Answer {
-    /// Violations: message, way out, and which item.
-    pub violations: Vec<(String, String, Option<usize>)>,
+    pub violations: Vec<Violated>,
     /// The fact that is unknown, if that kept it from an answer.
     pub unknown: Option<String>,
     /// Why it could not be evaluated at all.

@@ -23,6 +23,7 @@ mod template;
 mod values;
 
 pub use check::{Checked, Coverage, NotAsked, check};
+pub use document::known_facts;
 pub use expression::{Expression, ExpressionError, MAX_LENGTH};
 pub use findings::{Findings, Silenced, Subject, Unknown, Violation};
 pub use functions::OWN as FUNCTIONS;

@@ -95,6 +95,22 @@ pub enum Formula {
 }
 
 impl Formula {
+    /// All of them, in the order of the documents.
+    pub const ALL: [Self; 12] = [
+        Self::VmMemoryCost,
+        Self::HostMemory,
+        Self::MemoryForVms,
+        Self::CpuDemand,
+        Self::CpuCapacity,
+        Self::CpuReservation,
+        Self::ReservedFrequency,
+        Self::NetworkLoad,
+        Self::NetworkCapacity,
+        Self::NetworkRemaining,
+        Self::StorageNeed,
+        Self::Sum,
+    ];
+
     /// A stable name.
     pub fn id(self) -> &'static str {
         match self {

@@ -5,6 +5,7 @@
 //! run folder --nothing moved? nothing edited?--> copied ----+--> execute
 //! ```
 
+mod controller;
 mod fresh;
 mod report;
 mod reviewed;
@@ -13,13 +14,16 @@ use std::collections::BTreeMap;
 
 use camino::{Utf8Path, Utf8PathBuf};
 
-use crate::controller::{CONTROLLER_SOCKET, Embedded, EmbeddedOptions};
+use crate::controller::CONTROLLER_SOCKET;
 use crate::execute::{ApplyOptions, Injection, OnStart};
 use crate::freeze::RunManifest;
 use crate::planner::Selection;
 
+use self::controller::RunController;
 use super::rollback::as_failure;
 use super::{Exit, Failure, Global, terminal};
+
+pub(super) use controller::{boot_network, serve_network};
 
 /// The arguments of `replant apply`.
 #[derive(Debug, clap::Args)]
@@ -106,14 +110,7 @@ fn execute(
             format!("{} is not a script that this system runs: it is run by hand, elsewhere", task.command.script);
         return Err(Failure::with(Exit::Refused, text));
     }
-    // A service that runs for this root knows its devices' agents; without one, ours lives as long as the run.
-    let service = std::path::absolute(super::serve::socket_of(root))?;
-    let served = std::os::unix::net::UnixStream::connect(&service).is_ok();
-    let own = match served {
-        true => None,
-        false => Some(Embedded::start(&EmbeddedOptions::loopback(root.join(".replant")))?),
-    };
-    let socket = own.as_ref().map_or(service, Embedded::socket);
+    let controller = RunController::start(root, manifest.boot.as_ref())?;
     let mut options = ApplyOptions::new(root.to_owned(), Utf8PathBuf::new(), manifest);
     options.on_start = on_start;
     options.injections.clone_from(&args.inject);
@@ -122,9 +119,9 @@ fn execute(
     options.display = terminal::display(global);
     options.command = std::env::args().collect::<Vec<_>>().join(" ");
     options.accepted_edits = accepted_edits;
-    options.env = vec![(CONTROLLER_SOCKET.to_owned(), socket.display().to_string())];
+    options.env = vec![(CONTROLLER_SOCKET.to_owned(), controller.socket())];
     let report = crate::execute::apply(options).map_err(as_failure)?;
-    drop(own);
+    drop(controller);
     if !global.json {
         report::show(&report);
     }

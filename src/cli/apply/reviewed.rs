@@ -42,8 +42,8 @@ fn refuse_moved(frozen: &Frozen) -> Result<(), Failure> {
     let manifest = &frozen.manifest;
     let mut now = BTreeMap::new();
     for (disk, source) in &manifest.sources {
-        // A disk that only the agent sees is proven when it is captured.
-        if source.path.as_str().starts_with("agent:") {
+        // A disk that only the agent or ssh sees is proven when it is captured.
+        if ["agent:", "ssh:"].iter().any(|there| source.path.as_str().starts_with(there)) {
             continue;
         }
         let identity = device::identity(source.path.as_std_path());

@@ -28,7 +28,7 @@ pub(super) fn render(report: &Report<'_>) -> Value {
         }
     }
     if let Some(proposal) = report.proposal {
-        whole["placement"] = placement(proposal);
+        whole["placement"] = placement(report, proposal);
     }
     whole
 }
@@ -89,7 +89,7 @@ fn derivation(derivation: &Derivation, indexes: &mut LineIndexes) -> Value {
     })
 }
 
-fn placement(proposal: &Proposal) -> Value {
+fn placement(report: &Report<'_>, proposal: &Proposal) -> Value {
     let placed = &proposal.placement;
     let hosts: Vec<Value> = proposal
         .machines
@@ -110,7 +110,21 @@ fn placement(proposal: &Proposal) -> Value {
             })
         })
         .collect();
+    let waves: Vec<Value> = text::waves(report.plan, proposal)
+        .into_iter()
+        .map(|(name, wave)| {
+            json!({
+                "name": name,
+                "machines": wave.machines,
+                "placed": wave.placed,
+                "hosts_used": wave.hosts_used,
+            })
+        })
+        .collect();
     json!({
+        "headroom": Amount::from(proposal.headroom),
+        "waves": waves,
+        "hosts": report.proposed.map(|fleet| fleet.hosts.iter().map(host).collect::<Vec<_>>()),
         "hosts_used": placed.hosts_used,
         "hosts_needed_at_least": placed.at_least,
         "machines": hosts,

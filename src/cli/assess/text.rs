@@ -3,9 +3,11 @@
 use std::fmt::{Display, Write as _};
 
 use super::Report;
-use crate::assess::placement::{HostReason, NoPlace, Proposal, Shortage};
-use crate::assess::sizing::{Derivation, Gauge, Input, Origin, Reassessment};
+use crate::assess::placement::{HostReason, NoPlace, PlacedWave, Proposal, Shortage};
+use crate::assess::sizing::{Amount, Derivation, Gauge, Input, MachineSizing, Origin, Reassessment};
 use crate::diagnostic::{LineIndexes, Span};
+use crate::plan::Plan;
+use crate::units::Percent;
 
 const UNKNOWN: &str = "-";
 const NAME_WIDTH: usize = 24;
@@ -24,6 +26,12 @@ pub(super) fn render(report: &Report<'_>) -> String {
     }
     if let Some(proposal) = report.proposal {
         placement(&mut text, report, proposal);
+        let moved = |(machine, now): (&MachineSizing, &MachineSizing)| machine.host != now.host;
+        let fleets = report.proposed.filter(|next| next.machines.iter().zip(&report.fleet.machines).any(moved));
+        if let Some(next) = fleets {
+            line(&mut text, "\nas proposed:");
+            next.hosts.iter().for_each(|host| self::host(&mut text, host));
+        }
     }
     text
 }
@@ -32,7 +40,7 @@ fn line(text: &mut String, line: impl Display) {
     writeln!(text, "{line}").expect("a text takes every line");
 }
 
-fn or_unknown<T: Display>(value: Option<T>) -> String {
+pub(super) fn or_unknown<T: Display>(value: Option<T>) -> String {
     value.map_or_else(|| UNKNOWN.to_owned(), |value| value.to_string())
 }
 
@@ -126,7 +134,7 @@ fn gauge<T: Copy + Display>(
 }
 
 /// File and line of a place.
-fn place(span: &Span, indexes: &mut LineIndexes) -> String {
+pub(super) fn place(span: &Span, indexes: &mut LineIndexes) -> String {
     let line = indexes.of(&span.source).position(&span.source, span.start).line;
     format!("{}:{line}", span.source.path)
 }
@@ -184,20 +192,47 @@ fn derivation(text: &mut String, derivation: &Derivation, indexes: &mut LineInde
     }
 }
 
+/// How much is placed on how much.
+pub(super) fn placement_summary(proposal: &Proposal) -> String {
+    let placed = &proposal.placement;
+    let headroom = match proposal.headroom {
+        Percent(0) => String::new(),
+        headroom => format!(", {headroom} of each kept free"),
+    };
+    format!(
+        "{} of {} machines on {} of {} hosts{headroom}; at least {} are needed",
+        placed.host_of.iter().flatten().count(),
+        proposal.machines.len(),
+        placed.hosts_used,
+        proposal.hosts.len(),
+        placed.at_least
+    )
+}
+
+/// The waves with their names, if there is more than one.
+pub(super) fn waves(plan: &Plan, proposal: &Proposal) -> Vec<(String, PlacedWave)> {
+    let waves = &proposal.placement.waves;
+    if waves.len() < 2 {
+        return Vec::new();
+    }
+    let name = |at: usize| plan.waves.get(at).map_or_else(|| "(in no wave)".to_owned(), |wave| wave.name.value.clone());
+    waves.iter().map(|wave| (name(wave.wave), *wave)).collect()
+}
+
 fn placement(text: &mut String, report: &Report<'_>, proposal: &Proposal) {
     let placed = &proposal.placement;
-    let count = placed.host_of.iter().flatten().count();
     line(text, "");
-    line(
-        text,
-        format_args!(
-            "placement: {count} of {} machines on {} of {} hosts; at least {} are needed",
-            proposal.machines.len(),
-            placed.hosts_used,
-            proposal.hosts.len(),
-            placed.at_least
-        ),
-    );
+    line(text, format_args!("placement: {}", placement_summary(proposal)));
+    let waves = waves(report.plan, proposal);
+    if !waves.is_empty() {
+        let mut rows = vec![["  WAVE", "", "MACHINES", "PLACED", "HOSTS IN USE"].map(str::to_owned)];
+        rows.extend(waves.into_iter().map(|(name, wave)| {
+            let name = format!("  {}", cut(&name, NAME_WIDTH));
+            let [machines, placed, hosts] = [wave.machines, wave.placed, wave.hosts_used].map(|n| n.to_string());
+            [name, String::new(), machines, placed, hosts]
+        }));
+        table(text, rows);
+    }
     let mut rows = vec![["  MACHINE", "NOW", "PROPOSED"].map(str::to_owned)];
     for (at, machine) in report.plan.machines.iter().enumerate() {
         let Some(host) = placed.host_of[at] else { continue };
@@ -212,11 +247,24 @@ fn placement(text: &mut String, report: &Report<'_>, proposal: &Proposal) {
         _ => table(text, rows),
     }
     for missing in &placed.no_place {
-        no_place(text, proposal, missing);
+        let (names, why, reasons) = no_place_lines(proposal, missing);
+        line(text, format_args!("  no place for {names}: {why}"));
+        for reason in reasons {
+            line(text, format_args!("    {reason}"));
+        }
     }
 }
 
-fn no_place(text: &mut String, proposal: &Proposal, missing: &NoPlace) {
+/// An amount as people read it: what is no whole number of mebibytes is rounded.
+fn short(amount: &Amount) -> String {
+    match amount {
+        Amount::Bytes(bytes) if !bytes.0.is_multiple_of(1 << 20) => bytes.to_string(),
+        amount => amount.to_string(),
+    }
+}
+
+/// Who found no place, why, and what the best candidates lack.
+pub(super) fn no_place_lines(proposal: &Proposal, missing: &NoPlace) -> (String, &'static str, Vec<String>) {
     let names: Vec<&str> = missing.machines.iter().take(5).map(|at| &*proposal.machines[*at].name.0).collect();
     let more = match missing.machines.len().saturating_sub(names.len()) {
         0 => String::new(),
@@ -227,21 +275,23 @@ fn no_place(text: &mut String, proposal: &Proposal, missing: &NoPlace) {
         (false, true) => "larger than any host",
         (false, false) => "no host has room left",
     };
-    line(text, format_args!("  no place for {}{more}: {why}", names.join(", ")));
-    for reason in missing.reasons.iter().filter(|_| !missing.contradiction) {
+    let reason = |reason: &HostReason| {
         let host = &proposal.hosts[reason.host()].name;
         match reason {
             HostReason::Short { shortages, .. } => {
                 let each = shortages.iter().map(|Shortage { resource, needed, free, .. }| {
-                    format!("{resource} ({needed} needed, {free} free)")
+                    format!("{resource} ({} needed, {} free)", short(needed), short(free))
                 });
-                line(text, format_args!("    {host}: short of {}", each.collect::<Vec<_>>().join(", ")));
+                let alone = if shortages.len() == 1 { " alone" } else { "" };
+                format!("{host}: short of {}{alone}", each.collect::<Vec<_>>().join(", "))
             }
             HostReason::Apart { machine, .. } => {
                 let other = &proposal.machines[*machine].name;
-                line(text, format_args!("    {host}: {other} is there, of the same `apart` group"));
+                format!("{host}: {other} is there, of the same `apart` group")
             }
-            HostReason::NotAllowed { .. } => line(text, format_args!("    {host}: not allowed")),
+            HostReason::NotAllowed { .. } => format!("{host}: not allowed"),
         }
-    }
+    };
+    let reasons = missing.reasons.iter().filter(|_| !missing.contradiction).map(reason).collect();
+    (format!("{}{more}", names.join(", ")), why, reasons)
 }

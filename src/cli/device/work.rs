@@ -1,5 +1,6 @@
 //! The verbs that have a device do something: they wait for it, and for what it reports.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -7,18 +8,23 @@ use camino::Utf8Path;
 
 use super::super::serve::socket_of;
 use super::super::{Exit, Failure, Global};
-use super::{BootSourceArgs, CaptureArgs, WaitArgs};
+use super::{BootSourceArgs, CaptureArgs, DeployArgs, WaitArgs};
 use crate::controller::devices::{BootAnswer, Device, DeviceState, Devices, NewDevice};
 use crate::controller::{
-    CONTROLLER_SOCKET, CaptureGrant, CapturedImage, LocalAnswer, LocalClient, LocalError, LocalJob, Report,
+    CONTROLLER_SOCKET, CaptureGrant, CapturedImage, DeployGrant, LocalAnswer, LocalClient, LocalError, LocalJob, Report,
 };
 use crate::image::{Cipher, Store, StoreKey, StoreSettings};
+use crate::power::{Force, Switch, Wait};
 use crate::progress::EventClient;
 use crate::sequence::{Node, Parameter, Sequence, Step, write};
 
 /// A device that was heard of so lately is there: its agent asks every twenty seconds.
 const THERE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(500);
+/// How long an agent may take to hear that its machine is given back.
+const TO_LEAVE: Duration = Duration::from_secs(90);
+/// How long a machine may take to shut down, and to be on again.
+const TO_SWITCH: Duration = Duration::from_secs(15 * 60);
 
 /// The controller that jobs are given to: the one of the run, else the service.
 fn controller(root: &Utf8Path) -> PathBuf {
@@ -65,7 +71,12 @@ pub(super) fn wait(devices: &Devices, args: &WaitArgs, global: &Global) -> Resul
 }
 
 /// Registers a machine unless it is, has it boot into the agent, and waits for it.
-pub(super) fn boot_source(devices: &Devices, args: &BootSourceArgs, global: &Global) -> Result<Exit, Failure> {
+pub(super) fn boot_source(
+    devices: &Devices,
+    root: &Utf8Path,
+    args: &BootSourceArgs,
+    global: &Global,
+) -> Result<Exit, Failure> {
     let known = devices.list()?.into_iter().find(|device| device.name.as_deref() == Some(args.name.as_str()));
     let device = match (known, args.undo || args.check) {
         (Some(device), _) => device,
@@ -78,13 +89,41 @@ pub(super) fn boot_source(devices: &Devices, args: &BootSourceArgs, global: &Glo
         })?,
     };
     if args.undo {
-        devices.release(&device.id)?;
-        return Ok(Exit::Done);
+        return give_back(devices, root, &device, global);
     }
     if !args.check && !is_there(&device) {
         devices.set_boot(&device.id, BootAnswer::Agent, false)?;
+        if let Some(switch) = Switch::open(&args.power.power())? {
+            let line = format!("{} shuts down if it runs, and boots from the network", device.label());
+            EventClient::from_environment().note(line.clone());
+            if !global.json {
+                println!("{line}");
+            }
+            switch.boot_from_network(Force::Never, Wait(TO_SWITCH))?;
+        }
     }
     wait(devices, &WaitArgs { device: args.name.clone(), timeout: args.timeout, check: args.check }, global)
+}
+
+/// Has a machine leave the agent for its own disk, then releases it. One that is not there, or does not listen, is released
+/// all the same: what it boots next is its own disk.
+fn give_back(devices: &Devices, root: &Utf8Path, device: &Device, global: &Global) -> Result<Exit, Failure> {
+    devices.set_boot(&device.id, BootAnswer::Local, false)?;
+    if is_there(device) {
+        let sequence = Sequence {
+            id: format!("{}_restart", device.label()),
+            description: "The machine goes back to its own system".to_owned(),
+            nodes: vec![step("restart", "restart", "Start again, from the machine's own disk", &[])],
+        };
+        let job =
+            LocalJob { device: Some(device.id.to_string()), ..LocalJob::alone(device.label(), write(&sequence), 0) };
+        let events = EventClient::from_environment();
+        if let Err(failure) = follow(&controller(root), &job, device, TO_LEAVE, &events, global) {
+            events.note(format!("{} may still be in the agent: restart it ({failure:?})", device.label()));
+        }
+    }
+    devices.release(&device.id)?;
+    Ok(Exit::Done)
 }
 
 fn step(id: &str, command: &str, description: &str, parameters: &[(&str, String)]) -> Node {
@@ -136,7 +175,7 @@ pub(super) fn capture(
         ..LocalJob::alone(&args.machine, write(&sequence), 0)
     };
     let events = EventClient::from_environment();
-    let image = follow(&controller(root), &job, &device, args.timeout, &events, global)?;
+    let (image, _) = follow(&controller(root), &job, &device, args.timeout, &events, global)?;
     let Some(image) = image else {
         return Err(Failure::with(Exit::Error, "the agent has ended without an image"));
     };
@@ -164,7 +203,53 @@ pub(super) fn capture(
     Ok(Exit::Done)
 }
 
-/// Gives a job to a device and follows it to its end.
+/// Has a device's agent put an image on one of its disks.
+pub(super) fn deploy(devices: &Devices, root: &Utf8Path, args: &DeployArgs, global: &Global) -> Result<Exit, Failure> {
+    let device = devices.named(&args.device)?;
+    let parameters = [("disk", args.disk.clone()), ("serial", args.serial.clone())];
+    let sequence = Sequence {
+        id: format!("{}_deploy-{}", args.machine, args.disk),
+        description: "Puts an image on a disk".to_owned(),
+        nodes: vec![step("deploy", "disk.deploy", &format!("Fetch {} from the store", args.disk), &parameters)],
+    };
+    let grant = DeployGrant {
+        machine: args.machine.clone(),
+        disk: args.disk.clone(),
+        image: args.image.clone(),
+        store: std::path::absolute(&args.store)?,
+        key: args.key.clone().filter(|reference| !reference.is_empty()),
+        serial: Some(args.serial.clone()),
+        limit: args.limit.as_ref().map(ToString::to_string),
+        budgets: Some((std::path::absolute(super::super::image::limits::folder())?, args.budget.clone())),
+    };
+    let job = LocalJob {
+        device: Some(device.id.to_string()),
+        deploys: vec![grant],
+        ..LocalJob::alone(&args.machine, write(&sequence), 0)
+    };
+    let events = EventClient::from_environment();
+    let (_, facts) = follow(&controller(root), &job, &device, args.timeout, &events, global)?;
+    let prefix = format!("{}.", args.disk);
+    let found: BTreeMap<&str, &str> =
+        facts.iter().filter_map(|(name, value)| Some((name.strip_prefix(&prefix)?, value.as_str()))).collect();
+    for (name, value) in &found {
+        events.output(&name.replace('-', "_"), value);
+    }
+    match global.json {
+        true => println!("{}", serde_json::to_string(&found)?),
+        false => println!(
+            "image {} of {}/{} is on the disk: {} bytes travelled, {} were done before",
+            found.get("image").unwrap_or(&"?"),
+            args.machine,
+            args.disk,
+            found.get("bytes-received").unwrap_or(&"?"),
+            found.get("bytes-resumed").unwrap_or(&"?")
+        ),
+    }
+    Ok(Exit::Done)
+}
+
+/// Gives a job to a device and follows it to its end. Returns the image that was made, if one was, and what was found.
 fn follow(
     socket: &std::path::Path,
     job: &LocalJob,
@@ -172,7 +257,7 @@ fn follow(
     timeout: Duration,
     events: &EventClient,
     global: &Global,
-) -> Result<Option<CapturedImage>, Failure> {
+) -> Result<(Option<CapturedImage>, BTreeMap<String, String>), Failure> {
     let again = |error: LocalError| match error {
         LocalError::Gone | LocalError::Socket { .. } => Failure::with(Exit::TryAgain, error),
         other => Failure::from(other),
@@ -196,12 +281,17 @@ fn follow(
                 made = image.or(made);
                 continue;
             }
-            Report::Result { ok: true, .. } => return Ok(made),
+            Report::Deployed { done, total, .. } => {
+                events.progress(done, Some(total), "bytes");
+                continue;
+            }
+            Report::Result { ok: true, facts, .. } => return Ok((made, facts)),
             Report::Result { message, .. } => return Err(Failure::with(Exit::Error, message)),
             Report::Begin { what, .. } => what,
             Report::End { message, .. } if message.is_empty() => continue,
             Report::End { step, outcome, message } => format!("{step}: {outcome}: {message}"),
             Report::Note { text } => text,
+            Report::Restart(point) => format!("the machine restarts, and goes on behind step {}", point.after),
             Report::Enrolled { .. } | Report::Edit(_) => continue,
         };
         events.note(line.clone());

@@ -13,7 +13,9 @@ mod seal;
 mod store_args;
 mod verify;
 
-pub use store_args::parse_format;
+pub use limits::LimitArgs;
+pub use reporter::Reporter;
+pub use store_args::{CreateArgs, StoreArgs, parse_format};
 
 use super::{Exit, Failure, Global};
 use crate::image::ImageError;

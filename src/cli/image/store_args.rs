@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::Outcome;
 use crate::cli::{Exit, Global};
 use crate::hardware::DiskFormat;
-use crate::image::{Cipher, DiskName, ImageError, ImageId, Store, StoreKey, StoreSettings};
+use crate::image::{Cipher, DEFAULT_CHUNK_SIZE, DiskName, ImageError, ImageId, Store, StoreKey, StoreSettings};
 use crate::units::{ByteCount, ByteRate};
 
 /// The store, for every verb.
@@ -26,7 +26,7 @@ pub struct CreateArgs {
     #[arg(long, value_enum, env = "REPLANT_STORE_ENCRYPTION", default_value_t = EncryptionArg::Aes256Gcm)]
     encryption: EncryptionArg,
     /// Chunk size of a store that is created now
-    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = parse_size)]
+    #[arg(long, value_name = "SIZE", default_value_t = ByteCount(DEFAULT_CHUNK_SIZE.into()), value_parser = parse_size)]
     chunk_size: ByteCount,
 }
 

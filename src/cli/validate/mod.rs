@@ -4,13 +4,18 @@ mod junit;
 mod report;
 mod sarif;
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
 use camino::Utf8PathBuf;
 use serde_json::json;
 
+use super::coverage::AgentDrivers;
 use super::{Exit, Failure, Global, say};
-use crate::assess::rules::{Findings, NotAsked, RuleSet};
+use crate::assess::rules::{Findings, RuleSet};
 use crate::assess::{Assessment, assess, assess_unseen};
 use crate::diagnostic::{DiagnosticRecord, Diagnostics, LineIndexes, Severity};
+use crate::inventory::model::Document;
 use crate::inventory::{self, ResolvedPlan};
 use crate::plan::Plan;
 use crate::provider::Catalog;
@@ -30,6 +35,9 @@ pub struct ValidateArgs {
     /// In the report, these machines only (a name or a glob)
     #[arg(long, value_name = "GLOB")]
     machine: Option<String>,
+    /// The folder that `replant agent build` wrote, whose drivers sources need [default: the plan's own, once built]
+    #[arg(long, value_name = "DIR")]
+    agent: Option<PathBuf>,
 }
 
 /// What is printed.
@@ -45,6 +53,10 @@ enum Format {
 struct Validated {
     path: Utf8PathBuf,
     plan: Option<Plan>,
+    /// What is known of each machine, in plan order.
+    documents: Vec<Option<Arc<Document>>>,
+    /// Which devices the agent can drive.
+    drivers: Option<AgentDrivers>,
     seen: Option<ResolvedPlan>,
     found: Diagnostics,
     findings: Findings,
@@ -54,7 +66,8 @@ struct Validated {
 /// Runs the verb.
 pub fn run(args: &ValidateArgs, global: &Global) -> Result<Exit, Failure> {
     let format = if global.json { Format::Json } else { args.format };
-    let all: Vec<Validated> = args.plans.iter().map(validate).collect::<Result<_, _>>()?;
+    let all: Vec<Validated> =
+        args.plans.iter().map(|path| validate(path, args.agent.as_deref())).collect::<Result<_, _>>()?;
     let refused = all.iter().any(|one| one.found.has_errors());
     match format {
         Format::Text => {
@@ -84,12 +97,21 @@ pub fn run(args: &ValidateArgs, global: &Global) -> Result<Exit, Failure> {
 }
 
 /// Reads one plan, looks at its disks if they can be seen from here, and asks the rules.
-fn validate(path: &Utf8PathBuf) -> Result<Validated, Failure> {
+fn validate(path: &Utf8PathBuf, agent: Option<&Path>) -> Result<Validated, Failure> {
     let (known, warnings) = match inventory::load(path) {
         Ok(loaded) => loaded,
         Err(found) => {
             let (findings, set) = (Findings::default(), None);
-            return Ok(Validated { path: path.clone(), plan: None, seen: None, found, findings, set });
+            return Ok(Validated {
+                path: path.clone(),
+                plan: None,
+                documents: Vec::new(),
+                drivers: None,
+                seen: None,
+                found,
+                findings,
+                set,
+            });
         }
     };
     let catalog = Catalog::open(&known.plan.root)?;
@@ -101,18 +123,28 @@ fn validate(path: &Utf8PathBuf) -> Result<Validated, Failure> {
         }
         inventory::resolve(known.plan.clone(), facts).ok()
     });
+    let drivers = AgentDrivers::of(&known.plan.root, agent)?;
     let assessment: Assessment = match &seen {
         Some((resolved, more)) => {
             found.extend(more.iter().cloned());
-            assess(resolved, &catalog, &NotAsked)
+            assess(resolved, &catalog, &drivers)
         }
-        None => assess_unseen(&known, &catalog, &NotAsked),
+        None => assess_unseen(&known, &catalog, &drivers),
     };
     found.extend(assessment.all());
     let set = RuleSet::compile(&catalog, &known.plan.rules).ok();
     let seen = seen.map(|(resolved, _)| resolved);
     let findings = assessment.findings;
-    Ok(Validated { path: path.clone(), plan: Some(known.plan), seen, found: found.finish(), findings, set })
+    Ok(Validated {
+        path: path.clone(),
+        plan: Some(known.plan),
+        documents: known.documents,
+        drivers: Some(drivers),
+        seen,
+        found: found.finish(),
+        findings,
+        set,
+    })
 }
 
 fn whole(all: &[Validated], refused: bool) -> serde_json::Value {

@@ -100,10 +100,11 @@ fn vendor(id: &str) -> String {
 fn successor<'n>(adapter: &AdapterFact, old: &[&AdapterFact], nics: &'n [TargetNic]) -> Option<&'n TargetNic> {
     let named = nics.iter().find(|nic| nic.name.as_ref().is_some_and(|name| name.eq_ignore_ascii_case(&adapter.name)));
     let same = || nics.iter().find(|nic| adapter.mac.as_ref().is_some_and(|mac| mac.eq_ignore_ascii_case(&nic.mac)));
-    named.or_else(same).or_else(|| match (old, nics) {
+    let only = match (old, nics) {
         ([_], [only]) => Some(only),
         _ => None,
-    })
+    };
+    named.or_else(same).or(only)
 }
 
 /// The old interface keeps its device and loses what the new one needs.

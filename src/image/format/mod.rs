@@ -47,6 +47,10 @@ pub trait DiskReader: Send + Sync {
     fn size(&self) -> u64;
     /// Fills `buffer` from `offset`; both are within the disk.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Whether short reads cost hardly more than long ones.
+    fn reads_cheaply(&self) -> bool {
+        false
+    }
     /// Says that a range is read soon, so that the medium may begin.
     fn will_need(&self, _offset: u64, _len: u64) {}
     /// Whether a range lies in the page cache, as far as a glance tells; what we did not bring in is left there.
@@ -65,6 +69,10 @@ pub trait DiskWriter: Send + Sync {
     fn size(&self) -> u64;
     /// Writes `buffer` at `offset`; both are within the disk.
     fn write_at(&self, buffer: &[u8], offset: u64) -> io::Result<()>;
+    /// Whether ranges may be written in any order and several at once; else they are written one after another.
+    fn any_order(&self) -> bool {
+        false
+    }
     /// Whether the format keeps a table of where data lies, which a kill could leave half-written. Then everything is
     /// reserved and made durable before data is written, so that writing data changes no table.
     fn keeps_tables(&self) -> bool {

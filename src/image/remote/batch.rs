@@ -13,7 +13,7 @@ use crate::image::codec::Codec;
 /// Longest batch in bytes that is read; senders make shorter ones.
 pub const MAX_BATCH: usize = 40 << 20;
 /// Entries of a batch at most.
-const MAX_ENTRIES: usize = 4096;
+pub(super) const MAX_ENTRIES: usize = 4096;
 const MAGIC: &[u8; 4] = b"rpB1";
 
 /// One step of a batch.
@@ -23,6 +23,16 @@ pub enum Entry {
     Zeros(u64),
     /// A chunk with this digest.
     Chunk(ChunkDigest),
+}
+
+impl Entry {
+    /// Chunks that it stands for.
+    pub(super) fn chunks(&self) -> u64 {
+        match self {
+            Self::Zeros(count) => *count,
+            Self::Chunk(_) => 1,
+        }
+    }
 }
 
 /// The content of an entry's chunk.
@@ -68,17 +78,58 @@ pub enum BatchError {
 }
 
 /// Takes bytes off the front.
-struct Taker<'a>(&'a [u8]);
+pub(super) struct Taker<'a>(pub(super) &'a [u8]);
 
 impl<'a> Taker<'a> {
-    fn take(&mut self, len: usize) -> Result<&'a [u8], BatchError> {
+    pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], BatchError> {
         let (head, rest) = self.0.split_at_checked(len).ok_or(BatchError::Malformed("it ends too early"))?;
         self.0 = rest;
         Ok(head)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], BatchError> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], BatchError> {
         Ok(self.take(N)?.try_into().expect("so many bytes were taken"))
+    }
+
+    /// A number of things, from 1 to `most`.
+    pub(super) fn count(&mut self, most: usize) -> Result<usize, BatchError> {
+        match u32::from_le_bytes(self.array()?) as usize {
+            count if count == 0 || count > most => Err(BatchError::Malformed("it has no entries, or too many")),
+            count => Ok(count),
+        }
+    }
+
+    /// Entries with their number before them.
+    pub(super) fn entries(&mut self) -> Result<Vec<Entry>, BatchError> {
+        let count = self.count(MAX_ENTRIES)?;
+        let mut entries = Vec::with_capacity(count);
+        for _ in 0..count {
+            entries.push(match self.array()? {
+                [0u8] => match u64::from_le_bytes(self.array()?) {
+                    0 => return Err(BatchError::Malformed("an entry stands for nothing")),
+                    count => Entry::Zeros(count),
+                },
+                [1] => Entry::Chunk(ChunkDigest(self.array()?)),
+                _ => return Err(BatchError::Malformed("an entry is of no known kind")),
+            });
+        }
+        Ok(entries)
+    }
+
+    /// One encoded content, without the number of its entry.
+    pub(super) fn content(&mut self) -> Result<(Codec, &'a [u8]), BatchError> {
+        let [codec] = self.array()?;
+        let codec = Codec::from_code(codec).ok_or(BatchError::Malformed("a content has no known encoding"))?;
+        let len = u32::from_le_bytes(self.array()?) as usize;
+        Ok((codec, self.take(len)?))
+    }
+
+    /// Nothing may follow.
+    pub(super) fn end<T>(&self, read: T) -> Result<T, BatchError> {
+        match self.0.is_empty() {
+            true => Ok(read),
+            false => Err(BatchError::Malformed("it goes on after its end")),
+        }
     }
 }
 
@@ -93,28 +144,11 @@ impl<'a> Batch<'a> {
             return Err(BatchError::Malformed("it does not begin as one"));
         }
         let first = u64::from_le_bytes(rest.array()?);
-        let count = u32::from_le_bytes(rest.array()?) as usize;
-        if count == 0 || count > MAX_ENTRIES {
-            return Err(BatchError::Malformed("it has no entries, or too many"));
-        }
-        let mut entries = Vec::with_capacity(count);
-        for _ in 0..count {
-            entries.push(match rest.array()? {
-                [0u8] => match u64::from_le_bytes(rest.array()?) {
-                    0 => return Err(BatchError::Malformed("an entry stands for nothing")),
-                    count => Entry::Zeros(count),
-                },
-                [1] => Entry::Chunk(ChunkDigest(rest.array()?)),
-                _ => return Err(BatchError::Malformed("an entry is of no known kind")),
-            });
-        }
+        let entries = rest.entries()?;
         let mut contents: Vec<Content<'a>> = Vec::new();
         while !rest.0.is_empty() {
             let entry = u32::from_le_bytes(rest.array()?);
-            let [codec] = rest.array()?;
-            let codec = Codec::from_code(codec).ok_or(BatchError::Malformed("a content has no known encoding"))?;
-            let len = u32::from_le_bytes(rest.array()?) as usize;
-            let bytes = rest.take(len)?;
+            let (codec, bytes) = rest.content()?;
             let in_order = contents.last().is_none_or(|last| last.entry < entry);
             if !in_order || !matches!(entries.get(entry as usize), Some(Entry::Chunk(_))) {
                 return Err(BatchError::Malformed("a content belongs to no entry"));
@@ -130,19 +164,7 @@ impl<'a> Batch<'a> {
         let mut bytes = Vec::with_capacity(16 + self.entries.len() * 33 + contents);
         bytes.extend_from_slice(MAGIC);
         bytes.extend_from_slice(&self.first.to_le_bytes());
-        bytes.extend_from_slice(&(self.entries.len() as u32).to_le_bytes());
-        for entry in &self.entries {
-            match entry {
-                Entry::Zeros(count) => {
-                    bytes.push(0);
-                    bytes.extend_from_slice(&count.to_le_bytes());
-                }
-                Entry::Chunk(digest) => {
-                    bytes.push(1);
-                    bytes.extend_from_slice(&digest.0);
-                }
-            }
-        }
+        push_entries(&mut bytes, &self.entries);
         for content in &self.contents {
             push_content(&mut bytes, content.entry, content.codec, content.bytes);
         }
@@ -151,18 +173,35 @@ impl<'a> Batch<'a> {
 
     /// Chunks that the entries stand for; `None` if that is no number.
     pub fn chunks(&self) -> Option<u64> {
-        self.entries.iter().try_fold(0u64, |sum, entry| {
-            sum.checked_add(match entry {
-                Entry::Zeros(count) => *count,
-                Entry::Chunk(_) => 1,
-            })
-        })
+        self.entries.iter().try_fold(0u64, |sum, entry| sum.checked_add(entry.chunks()))
+    }
+}
+
+/// Appends entries with their number before them.
+pub(super) fn push_entries(bytes: &mut Vec<u8>, entries: &[Entry]) {
+    bytes.extend_from_slice(&(entries.len() as u32).to_le_bytes());
+    for entry in entries {
+        match entry {
+            Entry::Zeros(count) => {
+                bytes.push(0);
+                bytes.extend_from_slice(&count.to_le_bytes());
+            }
+            Entry::Chunk(digest) => {
+                bytes.push(1);
+                bytes.extend_from_slice(&digest.0);
+            }
+        }
     }
 }
 
 /// Appends a content to a batch that is written already.
 pub(super) fn push_content(bytes: &mut Vec<u8>, entry: u32, codec: Codec, content: &[u8]) {
     bytes.extend_from_slice(&entry.to_le_bytes());
+    push_encoded(bytes, codec, content);
+}
+
+/// Appends an encoded content alone.
+pub(super) fn push_encoded(bytes: &mut Vec<u8>, codec: Codec, content: &[u8]) {
     bytes.push(codec.code());
     bytes.extend_from_slice(&(content.len() as u32).to_le_bytes());
     bytes.extend_from_slice(content);
@@ -188,17 +227,11 @@ impl BatchAnswer {
         let answer = match rest.array()? {
             [0u8] => Self::Accepted,
             [1] => {
-                let count = u32::from_le_bytes(rest.array()?) as usize;
-                if count == 0 || count > MAX_ENTRIES {
-                    return Err(BatchError::Malformed("an answer lacks nothing, or too much"));
-                }
+                let count = rest.count(MAX_ENTRIES)?;
                 Self::Lacking((0..count).map(|_| rest.array().map(u32::from_le_bytes)).collect::<Result<_, _>>()?)
             }
             _ => return Err(BatchError::Malformed("an answer is of no known kind")),
         };
-        match rest.0.is_empty() {
-            true => Ok(answer),
-            false => Err(BatchError::Malformed("an answer goes on after its end")),
-        }
+        rest.end(answer)
     }
 }

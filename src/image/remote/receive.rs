@@ -16,7 +16,7 @@ use crate::image::manifest::{self, ImageId, Manifest, SourceRecord};
 use crate::image::map::{MapEnd, MapEntry};
 use crate::image::name::DiskName;
 use crate::image::pack::Record;
-use crate::image::source::{Origin, ReadPlan, Reading};
+use crate::image::source::{Live, Origin, ReadPlan, Reading};
 use crate::image::store::Store;
 
 use super::batch::{Batch, BatchAnswer, Content, Entry};
@@ -258,6 +258,16 @@ impl RemoteCapture {
 
     /// Ends the map, then writes the manifest: only then is there an image. Every chunk must be done.
     pub fn finish(&self) -> Result<RemoteReport> {
+        self.finish_as(None, true)
+    }
+
+    /// As [`Self::finish`], for a disk that was in use. Unless it is accepted as it is, an image that is not consistent
+    /// gets an identity that no plan asks for: its chunks count, it does not.
+    pub fn finish_live(&self, live: Live, accepted: bool) -> Result<RemoteReport> {
+        self.finish_as(Some(live), accepted)
+    }
+
+    fn finish_as(&self, live: Option<Live>, accepted: bool) -> Result<RemoteReport> {
         let mut progress = self.progress.lock().expect("no thread panics while it counts");
         self.checkpoint(&mut progress)?;
         let (size, chunk_size, disk) = (self.size, self.chunk_size(), &self.disk);
@@ -271,7 +281,11 @@ impl RemoteCapture {
             Some(_) => {}
         }
         let begun = progress.begun.take().expect("it was just looked at");
-        let Begun { id, hasher, done, data_chunks, resumed, map, record, .. } = begun;
+        let Begun { id, hasher, done, data_chunks, resumed, map, mut record, .. } = begun;
+        if live.as_ref().is_some_and(|live| !live.consistent) && !accepted {
+            record.source.identity.push_str(" (not consistent)");
+        }
+        record.reading.live = live;
         let digest = hasher.finish();
         map.finish(&MapEnd { size, chunks: done, digest }, chunk_size)?;
         let stored = self.appender.stored();

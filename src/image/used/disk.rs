@@ -1,7 +1,7 @@
 //! A disk seen through its used-block map: everything else is a hole, which is neither read nor stored.
 
-use std::io;
 use std::ops::Range;
+use std::{io, iter};
 
 use super::bytes::ReadAt;
 use super::map::{UsedMap, used_map};
@@ -85,11 +85,15 @@ impl DiskReader for UsedDisk {
         }
         // Whatever the runs brought along is not in use and does not travel.
         let mut at = whole.start;
-        for used in self.used_in(whole.clone()).chain([whole.end..whole.end]) {
+        for used in self.used_in(whole.clone()).chain(iter::once(whole.end..whole.end)) {
             buffer[place(&(at..used.start))].fill(0);
             at = used.end;
         }
         Ok(())
+    }
+
+    fn reads_cheaply(&self) -> bool {
+        self.disk.reads_cheaply()
     }
 
     fn will_need(&self, offset: u64, len: u64) {

@@ -19,11 +19,15 @@ pub enum FileKind {
     Linux,
     /// Output of the script for Windows.
     Windows,
+    /// What was found on disks: `replant inspect --json`.
+    Inspection,
+    /// What the agent saw of its machine: `replant device show --json`.
+    Device,
 }
 
 impl FileKind {
     /// All of them with their names.
-    pub const ALL: [(&'static str, Self); 7] = [
+    pub const ALL: [(&'static str, Self); 9] = [
         ("document", Self::Document),
         ("vmx", Self::Vmx),
         ("ovf", Self::Ovf),
@@ -31,6 +35,8 @@ impl FileKind {
         ("rvtools", Self::Rvtools),
         ("linux", Self::Linux),
         ("windows", Self::Windows),
+        ("inspection", Self::Inspection),
+        ("device", Self::Device),
     ];
 }
 
@@ -53,6 +59,8 @@ pub fn detect(name: &str, bytes: &[u8]) -> Option<FileKind> {
     if head.starts_with('{') {
         return match head {
             _ if head.contains("\"replant-windows-inventory\"") => Some(FileKind::Windows),
+            _ if head.contains("\"disks\"") && head.contains("\"contents\"") => Some(FileKind::Inspection),
+            _ if head.contains("\"macs\"") && head.contains("\"inventory\"") => Some(FileKind::Device),
             _ if head.contains("\"facts\"") => Some(FileKind::Document),
             _ => None,
         };

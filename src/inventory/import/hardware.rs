@@ -36,7 +36,7 @@ pub(super) fn uuid(written: &str) -> Option<Fact<String>> {
 }
 
 /// The program of a command line, without its arguments: people put passwords there.
-pub(super) fn program(command: &str) -> Option<Fact<String>> {
+pub(in crate::inventory) fn program(command: &str) -> Option<Fact<String>> {
     let command = command.trim();
     if let Some(rest) = command.strip_prefix('"') {
         return crate::inventory::model::text(rest.split('"').next().unwrap_or_default());

@@ -252,7 +252,9 @@ impl<'a> Output<'a> {
         let (uuids, labels) = (self.pairs("uuid"), self.pairs("label"));
         let kinds: HashMap<&str, &str> = self.fields("blkid").filter_map(|f| Some((*f.first()?, *f.get(1)?))).collect();
         let swaps: Vec<&str> = self.lines("swaps").iter().map(|line| line.trim().trim_start_matches("/dev/")).collect();
-        let mut all: Vec<(String, String, VolumeKind, Vec<String>, Option<u64>)> = Vec::new();
+        /// Device, name, kind, what it lies on, size in bytes.
+        type Holder = (String, String, VolumeKind, Vec<String>, Option<u64>);
+        let mut all: Vec<Holder> = Vec::new();
         for fields in self.fields("block") {
             let get = |at: usize| fields.get(at).copied().unwrap_or_default();
             let sectors = |at: usize| get(at).parse::<u64>().ok().and_then(|sectors| sectors.checked_mul(SECTOR));

@@ -8,8 +8,10 @@
 //! licence keys.
 
 mod detect;
+mod device;
 mod error;
 mod hardware;
+mod inspection;
 mod libvirt;
 mod linux;
 mod ovf;
@@ -24,5 +26,7 @@ mod xml;
 pub use detect::{FileKind, detect};
 pub(in crate::inventory) use error::shown;
 pub use error::{ImportError, Place};
+pub(in crate::inventory) use hardware::program;
+pub use inspection::inspected;
 pub use read::{Imported, Observer, import};
 pub use scripts::{ScriptKind, parse_output, script};

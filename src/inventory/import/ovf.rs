@@ -124,6 +124,10 @@ impl<'a, 'i> Ovf<'a, 'i> {
         for item in items {
             self.item(item, &controllers, &mut facts);
         }
+        // Nothing in a descriptor says which of several disks boots.
+        if let [only] = facts.storage.disks.as_mut_slice() {
+            only.boot = Some(Fact::of(true));
+        }
         Some((name, facts))
     }
 
@@ -222,7 +226,6 @@ impl<'a, 'i> Ovf<'a, 'i> {
             name: text(text_of(item, "ElementName").unwrap_or(id)),
             bus: controller.map(|(_, bus)| Fact::of(*bus)),
             controller: controller.and_then(|(name, _)| text(name)),
-            boot: Some(Fact::of(facts.storage.disks.is_empty())),
             ..known
         });
     }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::detect::{FileKind, detect};
 use super::error::{ImportError, Place};
 use super::table::{Table, separated, workbook};
-use super::{libvirt, ovf, rvtools, scripts, vmx};
+use super::{device, inspection, libvirt, ovf, rvtools, scripts, vmx};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::inventory::document::load_document;
 use crate::inventory::model::{Document, Facts, Method, Observation};
@@ -118,6 +118,11 @@ fn one(path: &Utf8Path, kind: Option<FileKind>, observer: &Observer) -> Result<O
             let (name, facts, when) = scripts::parse_output(file, kind, &text).map_err(errors)?;
             let how = if kind == FileKind::Linux { Method::LinuxScript } else { Method::WindowsScript };
             (how, vec![(name, facts)], when)
+        }
+        FileKind::Inspection => (Method::Inspection, inspection::read(file, &text).map_err(errors)?, None),
+        FileKind::Device => {
+            let (name, facts, when) = device::read(file, &text).map_err(errors)?;
+            (Method::Agent, vec![(name, facts)], when)
         }
         FileKind::Document | FileKind::Rvtools => (Method::Declared, Vec::new(), None),
     };

@@ -29,7 +29,7 @@ impl<T> Fact<T> {
 pub fn text(value: impl AsRef<str>) -> Option<Fact<String>> {
     let trimmed = value.as_ref().trim();
     // Characters that XML cannot hold would make the document unreadable.
-    let clean = |c: char| !(c.is_control() && !matches!(c, '\t' | '\n')) && !matches!(c, '\u{fffe}' | '\u{ffff}');
+    let clean = |c: char| (!c.is_control() || matches!(c, '\t' | '\n')) && !matches!(c, '\u{fffe}' | '\u{ffff}');
     let cleaned: String = trimmed.chars().filter(|c| clean(*c)).collect();
     (!cleaned.is_empty()).then(|| Fact::of(cleaned))
 }

@@ -65,6 +65,9 @@ impl RecordingKind {
     }
 }
 
+/// How much memory a machine has, by its name.
+pub type MemoryOf<'a> = &'a dyn Fn(&str) -> Option<ByteCount>;
+
 /// What a file does not say itself.
 #[derive(Clone, Default)]
 pub struct Settings<'a> {
@@ -73,7 +76,7 @@ pub struct Settings<'a> {
     /// The machine it is of, if the file does not name it or by another name.
     pub machine: Option<String>,
     /// How much memory a machine has, where a file says only how much is free.
-    pub memory: Option<&'a dyn Fn(&str) -> Option<ByteCount>>,
+    pub memory: Option<MemoryOf<'a>>,
 }
 
 /// Reads a file into the recorder; what it is.

@@ -7,6 +7,7 @@ use super::disk::probe_disk;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::inventory::{DiskFacts, DiskKind, MachineFacts};
 use crate::plan::{AgentDisk, DiskFormat, Plan, SourceDisk};
+use crate::units::ByteCount;
 
 /// Looks at all source disks; facts stand at the same index as `plan.machines`.
 pub fn observe(plan: &Plan) -> Result<Vec<MachineFacts>, Diagnostics> {
@@ -16,8 +17,12 @@ pub fn observe(plan: &Plan) -> Result<Vec<MachineFacts>, Diagnostics> {
     for machine in &plan.machines {
         let mut disks = Vec::with_capacity(machine.source.disks.len());
         for disk in &machine.source.disks {
-            if let Some(declared) = &disk.in_agent {
-                disks.push(in_agent(disk, declared));
+            if let Some(known) = &disk.in_agent {
+                disks.push(in_agent(disk, known));
+                continue;
+            }
+            if let Some(live) = &disk.live {
+                disks.push(declared(disk, live.size, format!("ssh device={} size={}", live.device, live.size.0)));
                 continue;
             }
             match probe_disk(&disk.path.value, disk.index, disk.format) {
@@ -43,12 +48,16 @@ pub fn observe(plan: &Plan) -> Result<Vec<MachineFacts>, Diagnostics> {
 }
 
 /// What is declared of a disk that only the agent sees; the capture proves it.
-fn in_agent(disk: &SourceDisk, declared: &AgentDisk) -> DiskFacts {
-    let size = declared.size;
-    let identity = match &declared.serial {
+fn in_agent(disk: &SourceDisk, known: &AgentDisk) -> DiskFacts {
+    let size = known.size;
+    let identity = match &known.serial {
         Some(serial) => format!("agent serial={} size={}", serial.replace(char::is_whitespace, "_"), size.0),
         None => format!("agent size={}", size.0),
     };
+    declared(disk, size, identity)
+}
+
+fn declared(disk: &SourceDisk, size: ByteCount, identity: String) -> DiskFacts {
     DiskFacts {
         index: disk.index,
         path: disk.path.value.clone(),

@@ -1,9 +1,9 @@
 //! `netboot:` of a plan, `power:` of a machine.
 
-use super::shape::Shape::{self, Choice, Object as Obj, OneOf, Text, Whole, WordOr};
+use super::shape::Shape::{self, Choice, Flag, Object as Obj, OneOf, Text, Whole, WordOr};
 use super::shape::{Object, key, required, word};
 use super::table::SECRET;
-use super::text::{FINGERPRINT, HOST_PORT, HTTPS, INTERFACE, NONEMPTY, RANGE};
+use super::text::{FINGERPRINT, HOST_PORT, HTTPS, INTERFACE, NONEMPTY, RANGE, SERIAL_PORT};
 
 pub(super) static NETBOOT: Object = Object {
     name: "netboot",
@@ -21,6 +21,22 @@ pub(super) static NETBOOT: Object = Object {
         ),
         key("range", Text(&RANGE), "The addresses that are given out in mode `dhcp`."),
         key("http_port", Whole(1, 65_535), "Where boot files are served by plain HTTP. Default: 8069."),
+        key(
+            "controller_port",
+            Whole(1, 65_535),
+            "Where agents reach the controller that `apply` brings along. Default: 7443.",
+        ),
+        key(
+            "console",
+            Text(&SERIAL_PORT),
+            "The serial port that the agent shows its console on, besides the screen: `ttyS0`, `ttyS1,115200`.",
+        ),
+        key(
+            "emergency_shell",
+            Flag,
+            "Whether a machine whose agent has failed opens a shell, with its disks, for whoever stands before it. \
+             Default: false.",
+        ),
     ],
 };
 

@@ -38,7 +38,7 @@ pub(super) static PLAN: Object = Object {
         key("defaults", Obj(&DEFAULTS), "What applies to every machine that does not say otherwise."),
         key("machines", List(&Obj(&MACHINE), 0), "The machines, in the order they are preferably started."),
         key("rules", Obj(&RULES), "Rules that this plan adds or silences."),
-        key("netboot", Obj(&NETBOOT), "The network boot service of `replant serve`."),
+        key("netboot", Obj(&NETBOOT), "The network boot service of `replant apply` and `replant serve`."),
         key("waves", List(&Obj(&WAVE), 0), "Groups of machines; a wave begins when the wave before has ended."),
     ],
 };
@@ -162,6 +162,47 @@ static SOURCE: Object = Object {
             Obj(&AGENT_SOURCE),
             "The disks are read by the agent, which this machine boots into; `replant serve` has to run.",
         ),
+        key(
+            "ssh",
+            Obj(&SSH_SOURCE),
+            "The disks are read over ssh while the machine works; with `agent` beforehand, so that the agent moves only \
+             what changed.",
+        ),
+    ],
+};
+
+static SSH_SOURCE: Object = Object {
+    name: "ssh-source",
+    what: "`ssh`",
+    doc: "A Linux that runs; it needs a shell and dd, and nothing is installed there.",
+    keys: &[
+        required("host", Text(&NONEMPTY), "Its name or address."),
+        key("user", Text(&NONEMPTY), "Who logs in there and may read the disks. Default: `root`."),
+        key("port", Whole(1, 65_535), "Its port. Default: 22."),
+        required(
+            "key",
+            Text(&PATH),
+            "The file of the private key, relative to the first plan file. There is no password.",
+        ),
+        required(
+            "known_hosts",
+            Text(&PATH),
+            "The file with the host's own key, in the form of `ssh-keyscan`: nothing else is trusted.",
+        ),
+        key(
+            "freeze",
+            Amount(A::Duration(SECOND, DAY)),
+            "The file systems of the disks are frozen while they are read, so long at most; never of a disk that the \
+             machine itself runs from.",
+        ),
+        key(
+            "inconsistent",
+            Choice(&[
+                word("refuse", "the capture fails and its chunks are kept for the agent's capture (the default)"),
+                word("accept", "the image is taken as it is, and marked"),
+            ]),
+            "What about an image of a disk that was written while it was read.",
+        ),
     ],
 };
 
@@ -188,7 +229,8 @@ static DISK: Object = Object {
              `serial:NUMBER`, or `any` for the only disk of its size.",
         ),
         key("format", FORMAT, "Its format; left out, the file's own signature decides."),
-        key("size", Amount(A::Size(512, 1024 * TIB)), "Its size; needed of a machine in the agent."),
+        key("size", Amount(A::Size(512, 1024 * TIB)), "Its size; needed of a machine in the agent or behind ssh."),
+        key("live", Text(&NONEMPTY), "With `agent` and `ssh`: the device that ssh reads, such as `/dev/sda`."),
     ],
 };
 
@@ -264,6 +306,11 @@ const CPUS_DOC: &str = "Its virtual processors; left out, the source's.";
 const FIRMWARE_DOC: &str = "Its firmware; left out, the source's, or what the boot disk shows.";
 const DISKS_DOC: &str = "How its disk files are made.";
 const NETWORK_DOC: &str = "The network its adapters are connected to at the end; the provider gives it meaning.";
+const DEPLOY_BY: super::shape::Shape = Choice(&[
+    word("host", "the disk files, here (the default)"),
+    word("agent", "the agent in the virtual machine, which fetches the images through the controller"),
+]);
+const DEPLOY_DOC: &str = "Who writes its disks; `agent` is for those that cannot be written from here.";
 const BUDGET_DOC: &str = "The budget that its deploys share with others, by name.";
 const SETTINGS_DOC: &str = "Settings for the provider's templates.";
 
@@ -278,6 +325,7 @@ static TARGET: Object = Object {
         key("cpus", Whole(1, 4096), CPUS_DOC),
         key("firmware", FIRMWARE, FIRMWARE_DOC),
         key("disks", Obj(&TARGET_DISKS), DISKS_DOC),
+        key("deploy", DEPLOY_BY, DEPLOY_DOC),
         key("network", Text(&NONEMPTY), NETWORK_DOC),
         key("budget", BUDGET_NAME, BUDGET_DOC),
         key("settings", Settings, SETTINGS_DOC),
@@ -294,6 +342,7 @@ static TARGET_DEFAULTS: Object = Object {
         key("cpus", Whole(1, 4096), CPUS_DOC),
         key("firmware", FIRMWARE, FIRMWARE_DOC),
         key("disks", Obj(&TARGET_DISKS), DISKS_DOC),
+        key("deploy", DEPLOY_BY, DEPLOY_DOC),
         key("network", Text(&NONEMPTY), NETWORK_DOC),
         key("budget", BUDGET_NAME, BUDGET_DOC),
         key("settings", Settings, SETTINGS_DOC),

@@ -123,6 +123,24 @@ pub(super) static INTERFACE: TextRule = TextRule {
     },
 };
 
+/// A serial port of a Linux, as its command line names it.
+pub(super) static SERIAL_PORT: TextRule = TextRule {
+    what: "a serial port",
+    what_many: "serial ports",
+    form: "`ttyS` and a number, and a speed if it is not 9600: `ttyS0`, `ttyS1,115200`",
+    pattern: r"^ttyS[0-9]{1,2}(,[0-9]{3,7})?$",
+    accepts: |text| {
+        let digits = |text: &str, least: usize, most: usize| {
+            (least..=most).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
+        };
+        let Some(rest) = text.strip_prefix("ttyS") else { return false };
+        match rest.split_once(',') {
+            Some((port, speed)) => digits(port, 1, 2) && digits(speed, 3, 7),
+            None => digits(rest, 1, 2),
+        }
+    },
+};
+
 /// First and last address.
 pub(super) static RANGE: TextRule = TextRule {
     what: "a range of addresses such as `10.0.0.100-10.0.0.200`",
@@ -219,7 +237,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn rules() -> [&'static TextRule; 14] {
+    fn rules() -> [&'static TextRule; 15] {
         [
             &FREE,
             &NONEMPTY,
@@ -230,6 +248,7 @@ mod tests {
             &MAC,
             &VARIABLE,
             &INTERFACE,
+            &SERIAL_PORT,
             &RANGE,
             &HTTPS,
             &HOST_PORT,

@@ -10,6 +10,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::plan::boot::{IpmiAccess, Netboot, Power, RedfishAccess};
 
 const HTTP_PORT: u32 = 8069;
+const CONTROLLER_PORT: u32 = 7443;
 
 /// The network boot service: what the first file that has it says.
 pub(super) fn netboot(roots: &[At<'_>], found: &mut Diagnostics) -> Option<Netboot> {
@@ -35,11 +36,22 @@ pub(super) fn netboot(roots: &[At<'_>], found: &mut Diagnostics) -> Option<Netbo
         (Some(range), false) => Some(addresses(range, found)?),
         (None, true) => None,
     };
-    let port = declared.get("http_port").and_then(At::whole).unwrap_or(HTTP_PORT);
+    let port = |key: &str, default: u32| u16::try_from(declared.get(key).and_then(At::whole).unwrap_or(default)).ok();
+    let (http_port, controller_port) = (port("http_port", HTTP_PORT)?, port("controller_port", CONTROLLER_PORT)?);
+    if http_port == controller_port {
+        found.push(
+            Diagnostic::error("plan.value", format!("port {http_port} is to serve boot files and agents"))
+                .at(declared.headline(), "`http_port` and `controller_port` are the same")
+                .help("give one of them another port"),
+        );
+    }
     Some(Netboot {
         interface: declared.get("interface")?.text()?.to_owned(),
         range,
-        http_port: u16::try_from(port).ok()?,
+        http_port,
+        controller_port,
+        console: declared.get("console").and_then(At::text).map(str::to_owned),
+        emergency_shell: declared.get("emergency_shell").and_then(At::flag).unwrap_or(false),
     })
 }
 

@@ -16,8 +16,9 @@ use crate::guest::linux::network::AddressMap;
 use crate::plan::document::shortened;
 use crate::plan::grammar;
 use crate::plan::model::{
-    Allocation, Budget, Capture, CaptureRead, Compression, Convert, DiskFormat, EndState, Guest, Host, HostName,
-    Inventory, Machine, MachineName, Nic, OnFailure, OnReadError, PostDeploy, Role, SecretRef, Target, Workload,
+    Allocation, Budget, Capture, CaptureRead, Compression, Convert, DeployBy, DiskFormat, EndState, Guest, Host,
+    HostName, Inventory, Machine, MachineName, Nic, OnFailure, OnReadError, PostDeploy, Role, SecretRef, Target,
+    Workload,
 };
 use crate::vm::Probe;
 
@@ -256,6 +257,7 @@ fn target(machine: At<'_>, context: &Context<'_>, found: &mut Diagnostics) -> Op
         firmware: layers.get("firmware").and_then(At::choice),
         disk_format: disks.get("format").and_then(At::choice).unwrap_or(DiskFormat::Qcow2),
         allocation: disks.get("allocation").and_then(At::choice).unwrap_or(Allocation::Dynamic),
+        deploy: layers.get("deploy").and_then(At::choice).unwrap_or(DeployBy::Host),
         budget: budgets::named(layers.get("budget"), context.budgets, context.complete, found),
         network: layers
             .get("network")

@@ -50,12 +50,11 @@ pub fn pin(tree: &GuestTree, nics: &[TargetNic]) -> Result<Pins, TreeError> {
     Ok(pins)
 }
 
+/// `(MAC, name)` of adapters, and what has to be told about those that got none.
+type Named = (Vec<(String, String)>, Option<String>);
+
 /// `(MAC, name)` of every adapter that is to be pinned.
-fn names(
-    tree: &GuestTree,
-    nics: &[TargetNic],
-    configured: &[Interface],
-) -> Result<(Vec<(String, String)>, Option<String>), TreeError> {
+fn names(tree: &GuestTree, nics: &[TargetNic], configured: &[Interface]) -> Result<Named, TreeError> {
     let mut named: Vec<(String, String)> = Vec::new();
     let mut open: Vec<String> = Vec::new();
     let known = known_to_udev(tree)?;

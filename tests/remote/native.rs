@@ -1,9 +1,9 @@
-//! The source machine and the controller that it finds.
+//! A controller and an agent that are processes here; the agent works on files.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::{TestSite, require_tool};
@@ -18,7 +18,7 @@ pub fn agent() -> PathBuf {
     std::fs::create_dir_all(&cache).expect("the cache folder can be made");
     let lock = File::create(cache.join("agent-build.lock")).expect("the lock file can be made");
     lock.lock().expect("the lock can be taken");
-    let out = cache.join("p2v-agent");
+    let out = cache.join("cloud-agent");
     let site = TestSite::new();
     let mut build = site.command(&["agent", "build", "--out"]);
     run(build.arg(&out).env("REPLANT_CACHE", cache.join("agent")));
@@ -70,72 +70,55 @@ impl Drop for Controller {
     }
 }
 
-/// The machine: an IDE disk, a VMware network adapter, its own identity.
-pub struct Machine {
-    child: Child,
-    console: PathBuf,
-}
+/// `replant agent run` with files for disks; killed when dropped.
+pub struct NativeAgent(Child);
 
-/// Its network adapter.
-pub const MAC: &str = "52:54:00:70:32:76";
-/// Its first disk.
-pub const DISK_SERIAL: &str = "SRCDISK0";
-
-impl Machine {
-    /// Boots it into the agent with these words of a boot order.
-    pub fn boot(site: &TestSite, agent: &Path, disks: &[(PathBuf, &str)], order: &str) -> Self {
-        let console = site.join("source-console.log");
-        let words = format!("{order} console=ttyS0 quiet panic=5 mitigations=off");
-        let drives = disks.iter().enumerate().flat_map(|(number, (path, serial))| {
-            let drive = format!("file={},format=raw,if=none,id=hd{number},cache=unsafe", path.display());
-            let device = format!("ide-hd,drive=hd{number},serial={serial}");
-            ["-drive".to_owned(), drive, "-device".to_owned(), device]
-        });
-        let child = Command::new("qemu-system-x86_64")
-            .args(drives)
-            .args(["-name", "p2v-source", "-machine", "pc", "-accel", "tcg,tb-size=256", "-m", "512", "-smp", "1"])
-            .args(["-display", "none", "-no-reboot", "-monitor", "none"])
-            .args(["-smbios", "type=1,manufacturer=ACME,product=Server,serial=ACME-0042"])
-            .args(["-uuid", "4c4c4544-0042-3510-8056-b7c04f4d3432"])
-            .arg("-serial")
-            .arg(format!("file:{}", console.display()))
-            .args(["-netdev", "user,id=net,ipv6=off", "-device", &format!("vmxnet3,netdev=net,mac={MAC}")])
-            .arg("-kernel")
-            .arg(agent.join("vmlinuz"))
-            .arg("-initrd")
-            .arg(agent.join("agent.img"))
-            .args(["-append", &words])
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("qemu starts");
-        Self { child, console }
+impl NativeAgent {
+    /// Starts it for a device that is registered, as if its machine had just booted.
+    pub fn start(site: &TestSite, device: &str, port: u16, disk: &Path, serial: &str) -> Self {
+        let url = format!("https://127.0.0.1:{port}");
+        let order = site.replant(&["device", "boot-agent", device, "--order", &url]).expect(0).stdout;
+        let disk = format!("{}={serial}", disk.display());
+        let log = std::fs::File::options().create(true).append(true).open(site.join("agent.log")).expect("a log");
+        let mut command = site.command(&["agent", "run", "--order", order.trim(), "--disk", &disk]);
+        command.stdout(log.try_clone().expect("the log is shared")).stderr(log).stdin(Stdio::null());
+        let agent = Self(command.spawn().expect("replant starts"));
+        // The device was there before if its machine was: only a new enrolment counts.
+        agent.wait_for(site, "waiting for work");
+        agent
     }
 
-    /// What its console has shown.
-    pub fn console(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(&self.console).unwrap_or_default()).into_owned()
-    }
-
-    /// Pulls the plug.
-    pub fn cut_power(mut self) {
-        self.child.kill().expect("it can be killed");
-        self.child.wait().expect("it ends");
-    }
-
-    /// Waits until it has switched itself off.
-    pub fn wait_off(mut self) {
+    fn wait_for(&self, site: &TestSite, text: &str) {
+        let enrolled = || site.read("agent.log").matches(text).count();
         let begun = Instant::now();
-        while self.child.try_wait().expect("it can be looked at").is_none() {
-            assert!(begun.elapsed() < Duration::from_secs(120), "the machine stays on:\n{}", self.console());
-            std::thread::sleep(Duration::from_millis(200));
+        let starts = || site.read("agent.log").matches("enrolled as").count();
+        while starts() == 0 || enrolled() < starts() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "the agent does not enrol:\n{}", site.read("agent.log"));
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
+
+    /// The machine loses its power.
+    pub fn kill(mut self) {
+        self.0.kill().expect("it can be killed");
+        self.0.wait().expect("it ends");
+    }
 }
 
-impl Drop for Machine {
+impl Drop for NativeAgent {
     fn drop(&mut self) {
         // It has ended already if the test went well.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Waits until `done` says so.
+#[track_caller]
+pub fn wait_until(what: &str, site: &TestSite, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_secs(180), "{what} does not happen:\n{}", site.read("agent.log"));
+        std::thread::sleep(Duration::from_millis(50));
     }
 }

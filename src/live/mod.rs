@@ -1,0 +1,20 @@
+//! A disk of a Linux that goes on working, read over ssh into the store.
+//!
+//! ```text
+//! look (size, boot, writes so far) -> read on several connections -> store -> look again: was anything written?
+//! ```
+//!
+//! The machine needs a shell and `dd`, and gets nothing: our script goes along with each connection and leaves no file.
+//! Whether an image is consistent is not promised but observed: the kernel counts the sectors that are written to a
+//! device. If the count stood still while the disk was read, the image is one state of it; else it is a pre-copy, says
+//! so wherever it is shown, and makes the capture by the agent later on short.
+
+mod capture;
+mod disk;
+mod look;
+mod ssh;
+
+pub use capture::{LiveError, LiveReport, LiveRequest, capture_live};
+pub use disk::SshDisk;
+pub use look::{Seen, look};
+pub use ssh::{SshError, SshTarget};

@@ -1,0 +1,283 @@
+//! A disk of a running machine over ssh: a real sshd on the loopback, a real file system on a loop device.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::common::{Finished, TestSite, require_root, require_tool};
+use crate::end_to_end::run;
+
+const SIZE: u64 = 96 << 20;
+
+/// An sshd that knows one key; it ends when dropped.
+struct Sshd {
+    child: Child,
+    port: u16,
+}
+
+impl Sshd {
+    fn start(site: &TestSite) -> Self {
+        for (tool, package) in [("ssh", "openssh-client"), ("ssh-keygen", "openssh-client"), ("mkfs.ext4", "e2fsprogs")]
+        {
+            require_tool(tool, package);
+        }
+        assert!(Path::new("/usr/sbin/sshd").exists(), "this test needs sshd: apt-get install openssh-server");
+        for name in ["host_key", "user_key", "other_key"] {
+            run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(site.join(name)));
+        }
+        std::fs::create_dir_all("/run/sshd").expect("root may make it");
+        std::fs::copy(site.join("user_key.pub"), site.join("authorized")).expect("the key can be copied");
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
+        site.write(
+            "sshd_config",
+            format!(
+                "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nStrictModes no\nUsePAM no\n\
+                 PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n\
+                 PidFile none\n",
+                site.join("host_key").display(),
+                site.join("authorized").display()
+            ),
+        );
+        let known = |key: &str| format!("[127.0.0.1]:{port} {}", site.read(key));
+        site.write("known_hosts", known("host_key.pub"));
+        site.write("known_wrong", known("other_key.pub"));
+        let log = File::create(site.join("sshd.log")).expect("a log");
+        let mut command = Command::new("/usr/sbin/sshd");
+        command.args(["-D", "-e", "-f"]).arg(site.join("sshd_config")).stdin(Stdio::null()).stderr(log);
+        let child = command.spawn().expect("sshd starts");
+        let begun = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(30), "sshd does not listen:\n{}", site.read("sshd.log"));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Self { child, port }
+    }
+}
+
+impl Drop for Sshd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A file as a block device with a file system, mounted if so asked.
+struct Disk {
+    file: PathBuf,
+    device: String,
+    mount: Option<PathBuf>,
+}
+
+impl Disk {
+    fn new(site: &TestSite) -> Self {
+        require_root();
+        let (file, content) = (site.join("disk.raw"), site.join("content"));
+        std::fs::create_dir_all(&content).expect("a folder");
+        let mut noise = vec![0; 40 << 20];
+        blake3::Hasher::new().update(b"files").finalize_xof().fill(&mut noise);
+        std::fs::write(content.join("noise"), noise).expect("a file");
+        File::create(&file).and_then(|file| file.set_len(SIZE)).expect("a file");
+        run(Command::new("mkfs.ext4").args(["-q", "-F", "-E", "lazy_itable_init=0", "-d"]).arg(&content).arg(&file));
+        let device = run(Command::new("losetup").args(["-f", "--show"]).arg(&file)).trim().to_owned();
+        Self { file, device, mount: None }
+    }
+
+    fn mount(&mut self, site: &TestSite) -> PathBuf {
+        let point = site.join("mounted");
+        std::fs::create_dir_all(&point).expect("a folder");
+        run(Command::new("mount").arg(&self.device).arg(&point));
+        self.mount = Some(point.clone());
+        point
+    }
+
+    fn unmount(&mut self) {
+        if let Some(point) = self.mount.take() {
+            run(Command::new("umount").arg(&point));
+        }
+    }
+
+    fn digest(&self) -> blake3::Hash {
+        blake3::hash(&std::fs::read(&self.file).expect("the file can be read"))
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if let Some(point) = self.mount.take() {
+            let _ = Command::new("umount").arg("-l").arg(&point).status();
+        }
+        let _ = Command::new("losetup").arg("-d").arg(&self.device).status();
+    }
+}
+
+/// Somebody who writes a file on the disk again and again.
+struct Writer(Arc<AtomicBool>, Option<JoinHandle<u64>>);
+
+impl Writer {
+    fn start(point: &Path) -> Self {
+        let (stop, path) = (Arc::new(AtomicBool::new(false)), point.join("log"));
+        let stopped = stop.clone();
+        let thread = std::thread::spawn(move || {
+            let mut file = OpenOptions::new().create(true).append(true).open(path).expect("the disk takes a file");
+            let mut lines = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                file.write_all(b"another line\n").and_then(|()| file.sync_all()).expect("it can be written");
+                lines += 1;
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            lines
+        });
+        Self(stop, Some(thread))
+    }
+
+    fn end(mut self) -> u64 {
+        self.0.store(true, Ordering::Relaxed);
+        self.1.take().map_or(0, |thread| thread.join().expect("it has written"))
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn capture(site: &TestSite, sshd: &Sshd, device: &str, more: &[&str]) -> Finished {
+    let (port, size) = (sshd.port.to_string(), SIZE.to_string());
+    let words = [
+        "source",
+        "capture",
+        "--json",
+        "--store",
+        "store",
+        "--key",
+        "file:.replant/store.key",
+        "--machine",
+        "live01",
+        "--disk",
+        "disk0",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        &port,
+        "--ssh-key",
+        "user_key",
+        "--identity",
+        "ssh disk",
+        "--device",
+        device,
+        "--size",
+        &size,
+    ];
+    let known = if more.contains(&"--known-hosts") { &[][..] } else { &["--known-hosts", "known_hosts"][..] };
+    site.replant(&[&words[..], known, more].concat())
+}
+
+fn said(finished: &Finished) -> serde_json::Value {
+    serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{error}: {}", finished.stdout))
+}
+
+fn export(site: &TestSite) -> PathBuf {
+    let _ = std::fs::remove_file(site.join("out.raw"));
+    let key = ["--key", "file:.replant/store.key"];
+    site.replant(&[&["image", "export", "live01/disk0", "out.raw", "--format", "raw"][..], &key].concat()).expect(0);
+    site.join("out.raw")
+}
+
+fn site() -> TestSite {
+    let site = TestSite::new();
+    site.replant(&["init", "."]).expect(0);
+    site
+}
+
+#[test]
+fn a_disk_in_use_is_pre_copied_and_the_rest_is_short() {
+    let site = site();
+    let (sshd, mut disk) = (Sshd::start(&site), Disk::new(&site));
+    let point = disk.mount(&site);
+    let writer = Writer::start(&point);
+    let finished = capture(&site, &sshd, &disk.device, &["--limit", "40MBps"]).expect(2);
+    assert!(finished.stderr.contains("was written while it was read"), "{}", finished.stderr);
+    let first = said(&finished);
+    assert_eq!(first["consistent"], false);
+    let shown = site.replant(&["image", "show", "live01/disk0", "--key", "file:.replant/store.key"]).expect(0);
+    assert!(shown.stdout.contains("NOT CONSISTENT"), "{}", shown.stdout);
+    assert!(writer.end() > 5, "somebody wrote meanwhile");
+    disk.unmount();
+
+    // What writes has ended: the second capture is consistent, and moves only what differs.
+    let before = disk.digest();
+    let second = said(&capture(&site, &sshd, &disk.device, &[]).expect(0));
+    assert_eq!(second["consistent"], true, "{second}");
+    let number = |value: &serde_json::Value, name: &str| value[name].as_u64().expect("a number");
+    assert!(number(&first, "bytes_new") > 40 << 20);
+    assert!(number(&second, "bytes_new") < 8 << 20, "{second}");
+    assert_eq!(disk.digest(), before, "the source was not written");
+    let out = export(&site);
+    run(Command::new("e2fsck").args(["-fn"]).arg(&out));
+    let noise = run(Command::new("debugfs").args(["-R", "stat /noise"]).arg(&out));
+    assert!(noise.contains(&format!("Size: {}", 40 << 20)), "{noise}");
+}
+
+#[test]
+fn a_frozen_file_system_is_one_state_and_goes_on_afterwards() {
+    let site = site();
+    let (sshd, mut disk) = (Sshd::start(&site), Disk::new(&site));
+    let point = disk.mount(&site);
+    let writer = Writer::start(&point);
+    let frozen = said(&capture(&site, &sshd, &disk.device, &["--freeze", "5m"]).expect(0));
+    assert_eq!(frozen["consistent"], true, "{frozen}");
+    std::fs::write(point.join("after"), "it can be written again").expect("nothing stays frozen");
+    assert!(writer.end() > 0);
+    disk.unmount();
+    run(Command::new("e2fsck").args(["-fn"]).arg(export(&site)));
+
+    let wrong = capture(&site, &sshd, &disk.device, &["--known-hosts", "known_wrong"]).expect(75);
+    assert!(wrong.stderr.contains("127.0.0.1"), "{}", wrong.stderr);
+    let refused = capture(&site, &sshd, "/dev/no-such-disk", &[]).expect(1);
+    assert!(refused.stderr.contains("/dev/no-such-disk is not there"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_plan_migrates_a_running_machine_and_refuses_two_of_them_at_once() {
+    let site = site();
+    let (sshd, disk) = (Sshd::start(&site), Disk::new(&site));
+    require_tool("qemu-img", "qemu-utils");
+    site.write(
+        "plan.yaml",
+        format!(
+            "replant: 1\nname: live\n\
+             store: {{ path: store, encryption: aes-256-gcm, key: {{ file: .replant/store.key }} }}\n\
+             hosts:\n  local: {{ provider: qemu, settings: {{ folder: vms, accel: tcg }} }}\n\
+             machines:\n  - name: live01\n    source:\n      \
+             ssh: {{ host: 127.0.0.1, port: {}, key: user_key, known_hosts: known_hosts }}\n      \
+             disks: [{{ path: {}, size: {SIZE} }}]\n    \
+             inventory: {{ memory: 256MiB, cpus: 1, firmware: bios, nics: [{{ mac: \"52:54:00:aa:bb:02\" }}] }}\n    \
+             target: {{ host: local, disks: {{ format: raw }} }}\n    guest: {{ convert: none }}\n    \
+             post_deploy: {{ action: stop }}\n",
+            sshd.port, disk.device
+        ),
+    );
+    let before = disk.digest();
+    let preview = site.replant(&["plan", "plan.yaml"]).expect(0).stdout;
+    assert!(preview.contains("while it is in use: consistent or refused"), "{preview}");
+    let stopped = site.replant(&["apply", "plan.yaml", "--yes"]).expect(5);
+    assert!(stopped.stderr.contains("still answers") || stopped.stdout.contains("still answers"), "{}", stopped.stderr);
+    drop(sshd);
+    site.replant(&["apply", "plan.yaml", "--yes"]).expect(0);
+    let vm = blake3::hash(&std::fs::read(site.join("vms/live01/disk0.raw")).expect("the VM's disk"));
+    assert_eq!((vm, disk.digest()), (before, before), "the copy is the source, and the source was not written");
+
+    // With the agent besides ssh, the pre-copy comes first.
+    let warm = site.read("plan.yaml").replace("ssh: {", "agent: { mac: \"52:54:00:aa:bb:02\" }\n      ssh: {");
+    let warm = warm.replace(&format!("path: {}", disk.device), &format!("path: \"serial:S0\", live: {}", disk.device));
+    site.write("warm.yaml", warm.replace("name: live01", "name: live02"));
+    let preview = site.replant(&["plan", "warm.yaml"]).expect(0).stdout;
+    assert!(preview.contains("pre-copy 1 disk over ssh while the source works"), "{preview}");
+}
