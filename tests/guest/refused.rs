@@ -215,8 +215,8 @@ async fn begun(
     stream
 }
 
-/// Somebody between agent and controller: passes everything on, and changes one byte of what the controller says once
-/// it has said so many.
+/// Somebody between agent and controller: passes everything on, and changes one byte of all that the controller says once
+/// a connection is begun.
 struct Meddler {
     address: SocketAddr,
     armed: Arc<AtomicBool>,
@@ -235,9 +235,9 @@ impl Meddler {
                 let (up, down) = (agent.try_clone().unwrap(), server.try_clone().unwrap());
                 std::thread::spawn(move || pass(up, server, |_, _| {}));
                 let (meddle, count) = (meddle.clone(), count.clone());
-                // The handshake is a kilobyte or two; the answer to a request comes after it.
+                // What comes first is of the handshake; the answer to a request comes after it.
                 let change = move |so_far: u64, bytes: &mut [u8]| {
-                    if meddle.load(Ordering::Relaxed) && so_far > 600 && bytes.len() > 60 {
+                    if meddle.load(Ordering::Relaxed) && so_far > 0 && bytes.len() > 60 {
                         let last = bytes.len() - 30;
                         bytes[last] ^= 1;
                         count.fetch_add(1, Ordering::Relaxed);
