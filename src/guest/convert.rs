@@ -58,10 +58,15 @@ pub fn plan(tree: &GuestTree, disks: &SystemDisks, options: &ConvertOptions) -> 
     let names = DeviceNames::new(disks);
     let skip = &options.skip;
     let mut conversion = Conversion::default();
+    let pins = match skip.skips("network.names") {
+        true => network::Pins::default(),
+        false => network::pin(tree, &options.nics)?,
+    };
     // What takes room comes first: if there is none, nothing has been changed yet.
     if !skip.skips("initramfs") {
         let drivers: Vec<&str> = options.drivers.iter().map(String::as_str).collect();
-        let plan = initramfs::plan(tree, &names, &drivers, skip)?;
+        let links = network::links(tree, &pins.changes)?;
+        let plan = initramfs::plan(tree, &names, &drivers, &links, skip)?;
         conversion.changes.extend(plan.changes);
         conversion.warnings.extend(plan.warnings);
     }
@@ -97,11 +102,8 @@ pub fn plan(tree: &GuestTree, disks: &SystemDisks, options: &ConvertOptions) -> 
         conversion.changes.extend(bootloader::plan(tree, &wanted)?);
     }
     if !skip.skips("network") {
-        if !skip.skips("network.names") {
-            let pins = network::pin(tree, &options.nics)?;
-            conversion.changes.extend(pins.changes);
-            conversion.warnings.extend(pins.warnings);
-        }
+        conversion.changes.extend(pins.changes);
+        conversion.warnings.extend(pins.warnings);
         if !skip.skips("network.addresses") {
             let (changes, warnings) = network::readdress(tree, &options.addresses)?;
             conversion.changes.extend(changes);

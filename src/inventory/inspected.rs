@@ -23,6 +23,9 @@ pub fn inspected_facts(found: &MachineInspection) -> Facts {
         Some(SystemFacts::Windows(windows)) => windows_system(windows, &mut facts),
         None => {}
     }
+    facts.os.root = system.and_then(|system| text(&system.root));
+    let others = found.systems.iter().skip(1);
+    facts.os.other_systems = others.filter_map(|other| text(format!("{} on {}", other.name, other.root))).collect();
     let sleeps = |content: &FileSystem| content.state == FsState::Hibernated;
     if contents(found).any(|(_, _, content)| content.is_some_and(sleeps)) {
         facts.os.hibernated = Some(Fact::of(true));
@@ -145,6 +148,7 @@ fn linux_system(name: &str, linux: &LinuxFacts, facts: &mut Facts) {
     os.id = maybe(&linux.distribution);
     os.version = maybe(&linux.version);
     os.architecture = maybe(&linux.architecture);
+    os.installed_kernels = linux.kernels.iter().filter_map(|kernel| text(&kernel.release)).collect();
     os.kernel = linux.kernels.last().and_then(|kernel| text(&kernel.release));
     os.host_name = maybe(&linux.hostname);
     os.boot_loaders = linux.boot_loaders.iter().filter_map(text).collect();
@@ -179,6 +183,7 @@ fn interface(interface: &Interface) -> Nic {
         name: text(&interface.name),
         mac: interface.mac.as_ref().and_then(|mac| text(mac.to_ascii_lowercase())),
         kind: Some(Fact::of(kind)),
+        configured_by: text(format!("{:?}", interface.stack).to_lowercase()),
         primary: (!interface.gateways.is_empty()).then(|| Fact::of(true)),
         addressing: (interface.dhcp || !interface.addresses.is_empty()).then(|| Fact::of(addressing)),
         addresses: interface.addresses.iter().filter_map(text).collect(),

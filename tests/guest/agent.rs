@@ -152,7 +152,7 @@ fn an_inspection_becomes_a_document_and_the_edits_of_a_plan() {
     let said = done.expect(0).stdout;
     assert!(said.contains("Small Linux on /dev/disk0p1"), "{said}");
     let document = fs::read_to_string(site.join("facts/small.xml")).unwrap();
-    for part in ["Small Linux", "inspection", "11111111-2222-3333-4444-555555555555", "GRUB 2"] {
+    for part in ["Small Linux", "inspection", "UUID=11111111-2222-3333-4444-555555555555", "GRUB 2"] {
         assert!(document.contains(part), "{part}: {document}");
     }
     site.write("vms/.keep", "");

@@ -8,7 +8,7 @@ use super::super::kernel_line::stable_devices;
 use super::super::{fstab, storage};
 use super::config;
 use super::kind::InitramfsKind;
-use super::listing::{ListingError, read_listing};
+use super::listing::{Listing, ListingError, read_listing};
 use super::modules::{ModuleTree, module_name};
 use super::overlay::{held_modules, modules_folder, overlay};
 
@@ -112,11 +112,13 @@ fn embedded(path: &str) -> Option<&'static Embedded> {
     EMBEDDED.iter().find(|(own, _)| path == *own || (own.ends_with('/') && path.starts_with(own)))
 }
 
-/// Looks at every initramfs in `/boot`. `drivers` are the target's drivers.
+/// Looks at every initramfs in `/boot`. `drivers` are the target's drivers; `links` are files below `/etc/systemd/network`, by
+/// name, that give adapters their names: udev inside the initramfs sees some adapters before the guest's own does.
 pub fn plan(
     tree: &GuestTree,
     names: &DeviceNames<'_>,
     drivers: &[&str],
+    links: &[(String, Vec<u8>)],
     skip: &SkipList,
 ) -> Result<InitramfsPlan, InitramfsError> {
     let mut plan = InitramfsPlan::default();
@@ -131,7 +133,7 @@ pub fn plan(
             }
             continue;
         }
-        match kernel(tree, names, &modules, images, drivers, skip) {
+        match kernel(tree, names, &modules, images, (drivers, links), skip) {
             Ok(changes) => {
                 plan.changes.extend(changes);
                 for name in drivers.iter().filter(|name| !modules.has(name)) {
@@ -167,7 +169,7 @@ fn kernel(
     names: &DeviceNames<'_>,
     modules: &ModuleTree,
     images: Vec<String>,
-    drivers: &[&str],
+    (drivers, links): (&[&str], &[(String, Vec<u8>)]),
     skip: &SkipList,
 ) -> Result<Vec<FileChange>, InitramfsError> {
     let needed = drivers.iter().filter(|name| !OPTIONAL.contains(name));
@@ -177,7 +179,7 @@ fn kernel(
     }
     let mut changes = Vec::new();
     for path in images {
-        changes.extend(image(tree, names, &path, modules, drivers, skip)?);
+        changes.extend(image(tree, names, &path, modules, (drivers, links), skip)?);
     }
     Ok(changes)
 }
@@ -223,7 +225,7 @@ fn image(
     names: &DeviceNames<'_>,
     path: &str,
     modules: &ModuleTree,
-    drivers: &[&str],
+    (drivers, links): (&[&str], &[(String, Vec<u8>)]),
     skip: &SkipList,
 ) -> Result<Option<FileChange>, InitramfsError> {
     let bytes = tree.read(path)?.unwrap_or_default();
@@ -282,6 +284,16 @@ fn image(
             why: "without these drivers the kernel finds no disk on the target".to_owned(),
         });
     }
+    for (inside, content) in new_links(&listing, links) {
+        edits.push(Edit {
+            id: "network.names".to_owned(),
+            path: format!("{path}:{inside}"),
+            before: None,
+            after: Some(String::from_utf8_lossy(content).into_owned()),
+            why: "udev in the initramfs names adapters whose driver is there, before the guest's own does".to_owned(),
+        });
+        extra.insert(inside, content.clone());
+    }
     if files.is_empty() && extra.is_empty() {
         return Ok(None);
     }
@@ -293,6 +305,13 @@ fn image(
     }
     let content = Content::Append { bytes: archive, align: 4 };
     Ok(Some(FileChange { path: path.to_owned(), content, edits }))
+}
+
+/// Link files that an initramfs lacks, by path; none if its udev names no adapters.
+fn new_links<'a>(listing: &'a Listing, links: &'a [(String, Vec<u8>)]) -> impl Iterator<Item = (String, &'a Vec<u8>)> {
+    let names_adapters = listing.entries.keys().any(|path| path.ends_with("/systemd/network/99-default.link"));
+    let named = links.iter().map(|(name, content)| (format!("etc/systemd/network/{name}"), content));
+    named.filter(move |(inside, _)| names_adapters && !listing.entries.contains_key(inside))
 }
 
 #[cfg(test)]
@@ -307,7 +326,7 @@ mod tests {
 
     fn fitted(tree: &GuestTree, drivers: &[&str], skip: &SkipList) -> Result<InitramfsPlan, InitramfsError> {
         let disks = two_disks();
-        plan(tree, &DeviceNames::new(&disks), drivers, skip)
+        plan(tree, &DeviceNames::new(&disks), drivers, &[], skip)
     }
 
     fn guest(initrd: &[u8]) -> (tempfile::TempDir, GuestTree) {
@@ -382,6 +401,22 @@ mod tests {
         std::fs::remove_file(folder.path().join(format!("boot/initrd.img-{RELEASE}"))).unwrap();
         let error = fitted(&tree, &["virtio_blk"], &SkipList::default()).unwrap_err();
         assert!(matches!(error, InitramfsError::NoInitramfs { .. }), "{error}");
+    }
+
+    #[test]
+    fn names_of_adapters_hold_in_the_initramfs_too() {
+        let (_folder, tree) = guest(&initrd("usr/lib/systemd/network/99-default.link"));
+        let disks = two_disks();
+        let links = [("10-replant-eth0.link".to_owned(), b"[Match]\n".to_vec())];
+        let planned = || plan(&tree, &DeviceNames::new(&disks), &[], &links, &SkipList::default()).unwrap();
+        let changes = planned().changes;
+        let edits: Vec<&Edit> = changes.iter().flat_map(|change| &change.edits).collect();
+        let inside = format!("/boot/initrd.img-{RELEASE}:etc/systemd/network/10-replant-eth0.link");
+        assert!(edits.iter().any(|edit| edit.id == "network.names" && edit.path == inside), "{edits:#?}");
+        for change in &changes {
+            tree.write(change).unwrap();
+        }
+        assert_eq!(planned().changes, []);
     }
 
     #[test]

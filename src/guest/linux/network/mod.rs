@@ -13,5 +13,5 @@ mod pin;
 mod readdress;
 
 pub use interface::{Interface, LinkKind, NetworkStack, interfaces};
-pub use pin::{Pins, TargetNic, pin};
+pub use pin::{Pins, TargetNic, links, pin};
 pub use readdress::{AddressMap, AddressMapError, readdress};

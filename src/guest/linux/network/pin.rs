@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::super::edit::Draft;
-use super::super::super::{FileChange, GuestTree, TreeError};
+use super::super::super::{Content, FileChange, GuestTree, TreeError};
 use super::interface::{Interface, LinkKind, interfaces, mac};
 
 /// A network adapter of the target.
@@ -216,6 +216,26 @@ fn link(tree: &GuestTree, mac: &str, name: &str) -> Result<Option<FileChange>, T
     }
     let why = format!("the adapter {mac} is called {name} on any slot of the target");
     Ok(Some(FileChange::whole(ID, &path, before.as_deref(), &text, why)))
+}
+
+/// Link files of ours, by name: those that `changes` are to write, and those that are there already.
+pub fn links(tree: &GuestTree, changes: &[FileChange]) -> Result<Vec<(String, Vec<u8>)>, TreeError> {
+    const FOLDER: &str = "/etc/systemd/network/";
+    let mut found = Vec::new();
+    for change in changes {
+        if let (Some(name), Content::Whole(bytes)) = (change.path.strip_prefix(FOLDER), &change.content) {
+            found.push((name.to_owned(), bytes.clone()));
+        }
+    }
+    for name in tree.list(FOLDER)?.into_iter().filter(|name| name.starts_with("10-replant-") && name.ends_with(".link"))
+    {
+        if !found.iter().any(|(own, _)| *own == name)
+            && let Some(bytes) = tree.read(&format!("{FOLDER}{name}"))?
+        {
+            found.push((name, bytes));
+        }
+    }
+    Ok(found)
 }
 
 /// `alias eth0 e1000` in the modprobe configuration of systems from before udev loaded drivers.

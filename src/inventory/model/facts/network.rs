@@ -60,6 +60,8 @@ section! {
         primary / "primary": Option<Fact<bool>>,
         /// Whether the machine can boot from the network with it.
         boot / "boot": Option<Fact<bool>>,
+        /// What configures it on the machine: `netplan`, `networkmanager`, `ifupdown`.
+        configured_by / "configured_by": Option<Fact<String>>,
         /// How it gets its addresses.
         addressing / "addressing": Option<Fact<Addressing>>,
         /// Its addresses with their prefix length: `192.0.2.17/24`.

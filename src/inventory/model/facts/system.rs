@@ -63,6 +63,12 @@ section! {
         hibernated / "hibernated": Option<Fact<bool>>,
         /// Whether it hibernates its kernel when it is shut down.
         fast_startup / "fast_startup": Option<Fact<bool>>,
+        /// Every kernel that is installed, oldest first.
+        installed_kernels / "installed_kernel": Vec<Fact<String>>,
+        /// Its root as a plan's `guest.root` names it: `UUID=...`, with the subvolume on Btrfs; `/dev/disk0p2` for Windows.
+        root / "root": Option<Fact<String>>,
+        /// Other systems on the same disks: name and root.
+        other_systems / "other_system": Vec<Fact<String>>,
         /// What starts it: boot loaders whose configuration is there, or the path of the loader of Windows.
         boot_loaders / "boot_loader": Vec<Fact<String>>,
         /// Programs that make its initramfs.
