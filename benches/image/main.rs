@@ -26,6 +26,9 @@ use std::path::{Path, PathBuf};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
+/// A section's name and what makes its tables.
+type Section = (&'static str, fn(&Bench) -> Outcome<()>);
+
 /// Where and how much.
 struct Bench {
     folder: PathBuf,
@@ -90,7 +93,6 @@ fn main() -> Outcome<()> {
         form,
     };
     println!("{}, medians of {} runs, warm page cache, output synced\n", measure::machine()?, bench.runs);
-    type Section = (&'static str, fn(&Bench) -> Outcome<()>);
     let sections: [Section; 7] = [
         ("jobs", jobs::run),
         ("noise", jobs::noise),

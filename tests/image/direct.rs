@@ -73,12 +73,13 @@ fn a_target_of_odd_size_that_was_full_of_other_bytes_holds_the_image_and_zeros()
 fn a_full_store_keeps_what_is_in_it() {
     let site = Site::new();
     std::fs::write(site.path("source"), noise(1, SIZE)).unwrap();
-    let store = Ext4::mount(&site, "store", 40 * MIB, 24 * MIB);
+    let store = Ext4::mount(&site, "store", 40 * MIB, 16 * MIB);
     let message = chain(&site.capture(&disk("web01"), "source", ImageFormat::Raw).unwrap_err());
     assert!(message.starts_with("cannot capture web01/disk0: the store is full: no space left at "), "{message}");
     store.make_room();
     let report = site.capture(&disk("web01"), "source", ImageFormat::Raw).unwrap();
-    assert!(report.stored < SIZE - 8 * MIB, "{} bytes stored again", report.stored);
+    // Some 18 MiB had room; what lay behind the piece that failed is lost, at most one piece a thread.
+    assert!(report.stored < SIZE - 6 * MIB, "{} bytes stored again", report.stored);
     let verified = site.run(&["image", "verify", "--deep"]);
     assert_eq!(exit(&verified), 0, "{verified:?}");
     assert!(same_content(&site.path("source"), &site.restored(&disk("web01"), SIZE).unwrap()));
