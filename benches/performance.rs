@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --bench performance` takes 1,000 machines x 1 day x 1 minute; `REPLANT_BENCH_FULL=1` 30 days.
 
+#![expect(clippy::print_stdout, reason = "a benchmark prints its table")]
+
 use std::io::Read;
 use std::time::Instant;
 

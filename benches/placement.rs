@@ -16,7 +16,7 @@ use replant::plan::{HostName, MachineName};
 use replant::units::{ByteCount, Frequency, Percent};
 
 /// Rounds of the bound by patterns.
-const ROUNDS: usize = 3000;
+const ROUNDS: usize = 1500;
 
 fn main() {
     let instances = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(10);

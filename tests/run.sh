@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing and runs every test: format, licences, architecture, units, stages, whole migrations.
+# Installs what is missing and runs every test: format, licences, lints, documents, architecture, units, stages, whole migrations.
 # Safe to run again. Needs root or sudo, for packages and for the tests that mount file systems.
 set -eu
 cd "$(dirname "$0")/.."
@@ -23,6 +23,14 @@ if command -v cargo-deny >/dev/null 2>&1; then
     step cargo deny check bans licenses sources
 else
     echo "    cargo-deny is not installed: the licence test of the suite checks the same list"
+fi
+if cargo clippy --version >/dev/null 2>&1; then
+    step cargo clippy --release --all-targets -- --deny warnings
+elif [ -n "${CI:-}" ]; then
+    echo "clippy is not installed (rustup component add clippy): in CI the lints must run" >&2
+    exit 1
+else
+    echo "    clippy is not installed: the LINTS WERE NOT CHECKED (rustup component add clippy)"
 fi
 step env RUSTDOCFLAGS="--deny warnings" cargo doc --release --no-deps
 step cargo test --release

@@ -153,39 +153,39 @@ pub fn run(bench: &Bench) -> Outcome<()> {
         bench.runs,
         in_use,
         vec![
-            Job::new("`replant image deploy` to raw", &[packs.clone()], empty, || {
+            Job::new("`replant image deploy` to raw", std::slice::from_ref(&packs), empty, || {
                 bench.deploy(&store, ImageFormat::Raw, false)
             }),
             Job::new(
                 "`qemu-img convert` of its qcow2 to raw",
-                &[packed.clone()],
+                std::slice::from_ref(&packed),
                 || bench.no_target(),
                 written("qemu-img convert -f qcow2 -O raw -m 8 \"$1\" \"$2\"", &packed),
             ),
             Job::new(
                 "`qemu-img convert -t none` of its qcow2 to raw",
-                &[packed.clone()],
+                std::slice::from_ref(&packed),
                 || bench.no_target(),
                 written("qemu-img convert -f qcow2 -O raw -t none -m 8 \"$1\" \"$2\"", &packed),
             ),
             Job::new(
                 "`cat` of the used bytes into a file",
-                &[plain.clone()],
+                std::slice::from_ref(&plain),
                 || bench.no_target(),
                 written("cat \"$1\" >\"$2\"", &plain),
             ),
             Job::new(
                 "`dd bs=4M oflag=direct` of the used bytes",
-                &[plain.clone()],
+                std::slice::from_ref(&plain),
                 || bench.no_target(),
                 written("dd if=\"$1\" of=\"$2\" bs=4M oflag=direct status=none", &plain),
             ),
-            Job::new("`replant image deploy` to raw, `--read-back`", &[packs.clone()], empty, || {
+            Job::new("`replant image deploy` to raw, `--read-back`", std::slice::from_ref(&packs), empty, || {
                 bench.deploy(&store, ImageFormat::Raw, true)
             }),
             Job::new(
                 "`replant image deploy` to qcow2",
-                &[packs.clone()],
+                std::slice::from_ref(&packs),
                 || {
                     bench.no_target()?;
                     Ok(Qcow2Disk::create(&target, size << 20)?)

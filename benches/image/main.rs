@@ -90,7 +90,8 @@ fn main() -> Outcome<()> {
         form,
     };
     println!("{}, medians of {} runs, warm page cache, output synced\n", measure::machine()?, bench.runs);
-    let sections: [(&str, fn(&Bench) -> Outcome<()>); 7] = [
+    type Section = (&'static str, fn(&Bench) -> Outcome<()>);
+    let sections: [Section; 7] = [
         ("jobs", jobs::run),
         ("noise", jobs::noise),
         ("several", scale::several),

@@ -125,7 +125,9 @@ mod tests {
             file.reopen().unwrap(),
             Duration::from_millis(1),
             Arc::new(move || asked.load(Ordering::Relaxed)),
-            move || drop(hangs.fetch_add(1, Ordering::Relaxed)),
+            move || {
+                hangs.fetch_add(1, Ordering::Relaxed);
+            },
         )
         .unwrap();
         let len = || std::fs::metadata(file.path()).unwrap().len();

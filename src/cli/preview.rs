@@ -1,5 +1,7 @@
 //! The preview as people read it: grouped by machine in execution order, a line a task.
 
+mod downtime;
+
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -19,6 +21,8 @@ const PLAIN: &str = "\x1b[0m";
 
 /// Values longer than this are told from each other by `--explain` only.
 const SHORT: usize = 24;
+/// Machines whose downtime is told.
+const DOWNTIMES: usize = 20;
 
 /// The whole preview. Paths below `root` are shown from there; escape codes for colours are left to the printer.
 pub fn text(preview: &Preview, plan: &ResolvedPlan) -> String {
@@ -41,6 +45,9 @@ pub fn text(preview: &Preview, plan: &ResolvedPlan) -> String {
         }
     }
     let _ = writeln!(text, "\n{}", summary(preview));
+    for line in preview.groups.iter().filter_map(downtime::line).take(DOWNTIMES) {
+        let _ = writeln!(text, "  {FAINT}-{PLAIN} {line}");
+    }
     for line in risks(preview, plan) {
         let _ = writeln!(text, "  {RED}!{PLAIN} {line}");
     }

@@ -28,7 +28,7 @@ enum SourceVerb {
     /// Prove that nobody has the source's disks open: no process, no VM, no mount; or that a machine answers no more
     Offline(OfflineArgs),
     /// Capture a disk of a running Linux over ssh, without a restart
-    Capture(live::CaptureArgs),
+    Capture(Box<live::CaptureArgs>),
 }
 
 #[derive(Debug, clap::Args)]

@@ -24,15 +24,6 @@ pub fn open_exclusive(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Opens a disk for writing past the page cache, beside the handle that holds it exclusively. Whole blocks only, from
-/// memory that is aligned as they are; not every file system can.
-pub fn open_direct(path: &Path) -> io::Result<File> {
-    let file =
-        OpenOptions::new().write(true).custom_flags(rustix::fs::OFlags::DIRECT.bits().cast_signed()).open(path)?;
-    check_kind(&file)?;
-    Ok(file)
-}
-
 /// Bytes of a disk file or block device.
 pub fn size(file: &File) -> io::Result<u64> {
     match file.metadata()?.file_type().is_block_device() {

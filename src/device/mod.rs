@@ -10,6 +10,6 @@ mod identity;
 mod protect;
 
 pub use direct::{DirectFile, PAGE, PageBuffer};
-pub use disk::{open_direct, open_exclusive, open_read_only, size};
+pub use disk::{open_exclusive, open_read_only, size};
 pub use identity::{identity, identity_line};
 pub use protect::protect;

@@ -402,7 +402,14 @@ impl Make<'_> {
         let why = "a finished image is of value; remove it with `replant image rm`";
         task.reversal = Reversal::KeepsResult { why: why.into() };
         task.bytes = Some(disk.allocated.0.min(disk.size.0));
-        task.throughput = Some("capture".into());
+        // What travels from an agent, and what is left to travel after a pre-copy, have rates of their own.
+        let kind = match (&self.machine.source.agent, &self.machine.source.ssh) {
+            (Some(_), Some(_)) => "capture-warm",
+            (Some(_), None) => "capture-agent",
+            (None, Some(_)) => "capture-ssh",
+            (None, None) => "capture",
+        };
+        task.throughput = Some(kind.into());
         task.limits = limits(0, Some(10), 2);
         task.budgets = vec!["store".into()];
         task.depends_on = vec![validate.clone()];

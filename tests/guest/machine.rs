@@ -142,21 +142,6 @@ fn source(row: &Row) -> PathBuf {
     folder
 }
 
-/// The folder of a UEFI machine whose root lies on a volume: for tests that move it as a machine of metal.
-pub fn uefi_lvm_machine() -> PathBuf {
-    require_root();
-    agent(&TestSite::new());
-    source(&Row {
-        name: "deb12-uefi-lvm",
-        tree: BOOKWORM,
-        options: &["firmware=uefi", "layout=lvm", "fs=xfs", "net=networkd"],
-        disks: 1,
-        gives_up: "",
-        root: "",
-        also: &[],
-    })
-}
-
 /// A VM of the target's hardware, off again when the test ends.
 pub(super) struct Vm<'a> {
     site: &'a TestSite,
@@ -296,4 +281,19 @@ impl Drop for Vm<'_> {
 pub(super) fn word(ready: &str, key: &str) -> String {
     let value = ready.split_whitespace().find_map(|word| word.strip_prefix(key).map(str::to_owned));
     value.unwrap_or_default()
+}
+
+/// The folder of a UEFI machine whose root lies on a volume: for tests that move it as a machine of metal.
+pub fn uefi_lvm_machine() -> PathBuf {
+    require_root();
+    agent(&TestSite::new());
+    source(&Row {
+        name: "deb12-uefi-lvm",
+        tree: BOOKWORM,
+        options: &["firmware=uefi", "layout=lvm", "fs=xfs", "net=networkd"],
+        disks: 1,
+        gives_up: "",
+        root: "",
+        also: &[],
+    })
 }

@@ -183,3 +183,18 @@ fn no_bytes_on_a_disk_make_a_parser_panic() {
         }
     }
 }
+
+/// Inputs that a fuzzer once found something with, by target.
+#[test]
+fn what_was_found_once_is_not_found_again() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/image/found");
+    let mut seen = 0;
+    for target in std::fs::read_dir(&folder).unwrap() {
+        let target = target.unwrap();
+        for input in std::fs::read_dir(target.path()).unwrap() {
+            run(target.file_name().to_str().unwrap(), &std::fs::read(input.unwrap().path()).unwrap());
+            seen += 1;
+        }
+    }
+    assert!(seen > 0, "no inputs in {}", folder.display());
+}

@@ -4,6 +4,7 @@ mod bad_sectors;
 mod collect;
 mod concurrency;
 mod damage;
+mod direct;
 mod formats;
 mod full;
 pub mod fuzz;

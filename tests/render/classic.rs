@@ -61,7 +61,7 @@ fn every_artifact_reads_as_reviewed() {
 
 /// What cmd.exe makes of a script line: text inside double quotes is literal but for `%`, which the script doubles.
 fn check_line(line: &str, values: &[&str]) {
-    assert!(line.matches('"').count() % 2 == 0, "quotes are balanced: {line}");
+    assert!(line.matches('"').count().is_multiple_of(2), "quotes are balanced: {line}");
     for (at, part) in line.split('"').enumerate() {
         let doubled: Vec<String> = values.iter().map(|value| value.replace('%', "%%")).collect();
         if at % 2 == 0 {

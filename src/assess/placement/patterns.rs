@@ -98,7 +98,7 @@ struct Pricing<'a, const D: usize> {
 }
 
 /// Sets that one search looks at; beyond, the prices prove nothing.
-const NODES: u64 = 20_000_000;
+const NODES: u64 = 1_000_000;
 
 impl<'a, const D: usize> Pricing<'a, D> {
     fn new(items: &'a [[u64; D]], capacity: &'a [u64; D], prices: &'a [f64]) -> Self {

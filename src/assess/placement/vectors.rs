@@ -62,7 +62,7 @@ pub(super) struct Budget {
 
 impl Budget {
     /// What a whole placement may take.
-    const WHOLE: Self = Self { greedy: 40_000_000, improve: 60_000_000 };
+    const WHOLE: Self = Self { greedy: 400_000_000, improve: 60_000_000 };
 
     /// The share of some of the items.
     pub fn share(some: usize, all: usize) -> Self {

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use crate::device::PageBuffer;
 use crate::image::chunk::{ChunkDigest, DiskHasher, chunk_count, chunk_len};
 use crate::image::codec::Decoder;
 use crate::image::control::Control;
@@ -16,7 +17,7 @@ use super::batch::Entry;
 use super::mark::{AT, LEN, Mark};
 use super::parts::{Contents, MOST_WANTED, MapPart, Wanted};
 use super::send::SinkError;
-use super::target::{Aligned, DiskTarget};
+use super::target::DiskTarget;
 
 /// Brings parts of an image. One per thread; it tries again by itself as long as that makes sense.
 pub trait ImageGiver: Send {
@@ -166,13 +167,13 @@ impl<G: ImageGiver> Walk<G> {
 struct Worker<G> {
     giver: G,
     decoder: Decoder,
-    buffer: Aligned,
+    buffer: PageBuffer,
 }
 
 impl<G: ImageGiver> Worker<G> {
     fn new(giver: G) -> Result<Self> {
-        let decoder = Decoder::new().map_err(|error| remote(error))?;
-        Ok(Self { giver, decoder, buffer: Aligned::default() })
+        let decoder = Decoder::new().map_err(remote)?;
+        Ok(Self { giver, decoder, buffer: PageBuffer::default() })
     }
 
     /// Fetches a piece and gives each chunk's content to `put`, with its number; zeros as `None`.
@@ -210,7 +211,8 @@ impl<G: ImageGiver> Worker<G> {
                 Entry::Zeros(count) => put(chunk, *count, None)?,
                 Entry::Chunk(digest) => {
                     let (codec, encoded) = contents[places[digest]];
-                    let plain = self.buffer.take(chunk_len(offer.size, offer.chunk_size, chunk));
+                    self.buffer.resize(chunk_len(offer.size, offer.chunk_size, chunk));
+                    let plain = &mut self.buffer[..];
                     if !self.decoder.decode(codec, encoded, plain) || ChunkDigest::of(plain) != *digest {
                         return Err(nonsense(format!("chunk {chunk} arrived damaged: it is not what its digest says")));
                     }
@@ -328,8 +330,8 @@ pub fn fetch_disk<G: ImageGiver>(
     if hasher.finish().to_string() != offer.digest {
         return Err(nonsense("the map does not make the digest that was offered".into()));
     }
-    let mut buffer = Aligned::default();
-    let bytes = buffer.take(offset(border) as usize);
+    let mut bytes = PageBuffer::default();
+    bytes.resize(offset(border) as usize);
     bytes.fill(0);
     let mut worker = Worker::new(giver)?;
     for piece in &head {

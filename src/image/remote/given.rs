@@ -23,6 +23,9 @@ const MOST_BYTES: u64 = 8 << 20;
 /// Frames of the map that are kept in memory.
 const RECENT: usize = 16;
 
+/// The entries of a frame, each with the chunk that it begins at.
+type Placed = Arc<Vec<(u64, MapEntry)>>;
+
 /// An image that is given to a machine elsewhere; shared by threads.
 pub struct RemoteImage {
     store: Arc<Store>,
@@ -30,7 +33,7 @@ pub struct RemoteImage {
     digest: DiskDigest,
     /// Where each frame of the map lies, by the first chunk that it tells of.
     frames: Vec<FramePlace>,
-    recent: Mutex<VecDeque<(usize, Arc<Vec<(u64, MapEntry)>>)>>,
+    recent: Mutex<VecDeque<(usize, Placed)>>,
     sent: AtomicU64,
     _lease: Lease,
 }
@@ -148,10 +151,10 @@ impl RemoteImage {
     }
 
     /// The frame that tells of a chunk; each entry with the chunk that it begins at.
-    fn frame_of(&self, chunk: u64) -> Result<Arc<Vec<(u64, MapEntry)>>> {
+    fn frame_of(&self, chunk: u64) -> Result<Placed> {
         // The first frame begins at chunk 0.
         let index = self.frames.partition_point(|frame| frame.first <= chunk) - 1;
-        let known = |recent: &VecDeque<(usize, Arc<_>)>| {
+        let known = |recent: &VecDeque<(usize, Placed)>| {
             recent.iter().find(|(known, _)| *known == index).map(|(_, frame)| Arc::clone(frame))
         };
         if let Some(frame) = known(&self.recent.lock().expect("no thread panics while it looks")) {

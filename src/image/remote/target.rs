@@ -1,49 +1,25 @@
 //! A disk that an image is put on, on the machine that has it: written past the page cache where that is possible, for
 //! nobody reads it there and memory is short.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::device;
+use crate::device::PageBuffer;
 use crate::hardware::DiskFormat;
 use crate::image::error::{ImageError, Result};
 use crate::image::format::{DiskWriter, open_target};
 
 use super::mark::{self, Mark};
 
-/// Whole blocks of every disk that is in use.
-const BLOCK: usize = 4096;
-
-/// Memory that begins at a block's border.
-#[derive(Default)]
-pub(super) struct Aligned(Vec<u8>);
-
-impl Aligned {
-    /// So many bytes of it, with whatever is in them.
-    pub(super) fn take(&mut self, len: usize) -> &mut [u8] {
-        if self.0.len() < len + BLOCK {
-            self.0.resize(len + BLOCK, 0);
-        }
-        let start = self.0.as_ptr().align_offset(BLOCK);
-        &mut self.0[start..start + len]
-    }
-}
-
 /// The disk, opened exclusively.
 pub struct DiskTarget {
     disk: Box<dyn DiskWriter>,
-    direct: Option<File>,
     path: PathBuf,
 }
 
 impl DiskTarget {
     /// Opens a raw disk: a block device or a file that is there.
     pub fn open(path: &Path) -> Result<Self> {
-        let disk = open_target(path, DiskFormat::Raw)?;
-        // A file system that does not know it is written through the page cache.
-        let direct = device::open_direct(path).ok();
-        Ok(Self { disk, direct, path: path.to_owned() })
+        Ok(Self { disk: open_target(path, DiskFormat::Raw)?, path: path.to_owned() })
     }
 
     /// Where it is.
@@ -56,18 +32,8 @@ impl DiskTarget {
         self.disk.size()
     }
 
-    /// Writes; what is aligned goes past the page cache.
+    /// Writes; whole pages from memory that begins at one go past the page cache.
     pub(super) fn write(&self, bytes: &[u8], offset: u64) -> Result<()> {
-        let aligned = offset.is_multiple_of(BLOCK as u64)
-            && bytes.len().is_multiple_of(BLOCK)
-            && bytes.as_ptr().align_offset(BLOCK) == 0;
-        if let Some(direct) = self.direct.as_ref().filter(|_| aligned) {
-            match direct.write_all_at(bytes, offset) {
-                // Larger blocks than ours.
-                Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => {}
-                outcome => return outcome.map_err(ImageError::target("writing", &self.path)),
-            }
-        }
         self.disk.write_at(bytes, offset).map_err(ImageError::target("writing", &self.path))
     }
 
@@ -96,9 +62,9 @@ impl DiskTarget {
 
     /// Writes a mark; the other one stays until the next.
     pub(super) fn set_mark(&self, mark: &Mark) -> Result<()> {
-        let mut block = Aligned::default();
-        let block = block.take(mark::LEN);
-        mark.encode(block);
-        self.write(block, mark.offset())
+        let mut block = PageBuffer::default();
+        block.resize(mark::LEN);
+        mark.encode(&mut block);
+        self.write(&block, mark.offset())
     }
 }

@@ -121,7 +121,7 @@ fn map(volume: &dyn ReadAt, fs: &Layout) -> io::Result<Option<Ranges>> {
         for (at, length) in
             [(block_bitmap, 1), (inode_bitmap | high(0x24), 1), (inode_table | high(0x28), fs.inode_table_blocks)]
         {
-            if at < fs.first_data || at + length > fs.blocks {
+            if at < fs.first_data || at.checked_add(length).is_none_or(|end| end > fs.blocks) {
                 return Ok(None);
             }
             used.push(at * fs.block..(at + length) * fs.block);

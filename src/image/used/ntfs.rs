@@ -60,7 +60,7 @@ fn layout(boot: &[u8], size: u64) -> Option<Layout> {
         n @ 0..=0x80 => u64::from(n),
         n => 1u64.checked_shl(u32::from(n.wrapping_neg()))?,
     };
-    let cluster = sector * per_cluster;
+    let cluster = sector.checked_mul(per_cluster)?;
     if !cluster.is_power_of_two() || cluster > 2 << 20 {
         return None;
     }
@@ -71,7 +71,7 @@ fn layout(boot: &[u8], size: u64) -> Option<Layout> {
     };
     let clusters = le64(boot, 40)? / per_cluster;
     let mft_at = le64(boot, 48)?.checked_mul(cluster)?;
-    let fits = clusters.checked_mul(cluster)? <= size && mft_at + 16 * record <= size;
+    let fits = clusters.checked_mul(cluster)? <= size && mft_at.checked_add(16 * record)? <= size;
     (fits && record >= 512).then_some(Layout { cluster, clusters, record, mft_at })
 }
 

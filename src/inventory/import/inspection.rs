@@ -10,6 +10,7 @@ use crate::inventory::model::{
     Addressing, CaptureMethod, Disk, Fact, Facts, Nic, NicKind, OsFamily, Partition, PartitionTable, Service,
     StartMode, Volume, VolumeKind, text,
 };
+use crate::inventory::probe::add_windows;
 use crate::units::ByteCount;
 
 /// Reads the output; the machine is called as its only system calls itself.
@@ -48,22 +49,23 @@ pub fn inspected(found: &MachineInspection) -> (Option<String>, Facts) {
         one.encrypted = Some(Fact::of(volume.kind == Made::Luks));
         facts.storage.volumes.push(one);
     }
-    let linux = |system: &InspectedSystem| match &system.facts {
-        SystemFacts::Linux(linux) => Some((system.clone(), linux.clone())),
-        SystemFacts::Windows(_) => None,
-    };
-    let mut systems: Vec<_> = found.systems.iter().filter_map(linux).collect();
-    if systems.len() != 1 {
-        return (None, facts);
-    }
-    let (system, linux) = systems.remove(0);
+    let [system] = found.systems.as_slice() else { return (None, facts) };
     for volume in &mut facts.storage.volumes {
         if volume.name.as_ref().is_some_and(|name| name.value == system.device.trim_start_matches("/dev/")) {
             volume.hosts_os = Some(Fact::of(true));
         }
     }
-    self::linux(&system, &linux, &mut facts);
-    let name = linux.hostname.as_deref().map(|name| name.split('.').next().unwrap_or(name).to_ascii_lowercase());
+    let name = match &system.facts {
+        SystemFacts::Linux(linux) => {
+            self::linux(system, linux, &mut facts);
+            linux.hostname.as_deref()
+        }
+        SystemFacts::Windows(windows) => {
+            add_windows(windows, &mut facts);
+            windows.host_name.as_deref()
+        }
+    };
+    let name = name.map(|name| name.split('.').next().unwrap_or(name).to_ascii_lowercase());
     (name.filter(|name| !name.is_empty()), facts)
 }
 

@@ -221,6 +221,12 @@ fn windows(readers: &[Box<dyn DiskReader>], facts: &mut Facts) -> Option<String>
             known.hosts_os = Some(Fact::of(true));
         }
     }
+    add_windows(windows, facts);
+    windows.host_name.as_ref().map(|name| name.to_ascii_lowercase())
+}
+
+/// Adds what a Windows that is off says of itself.
+pub(in crate::inventory) fn add_windows(windows: &WindowsFacts, facts: &mut Facts) {
     system(windows, facts);
     software(windows, facts);
     facts.network.nics.extend(windows.adapters.iter().map(|adapter| Nic {
@@ -234,7 +240,6 @@ fn windows(readers: &[Box<dyn DiskReader>], facts: &mut Facts) -> Option<String>
         name_servers: adapter.dns.iter().filter_map(text).collect(),
         ..Nic::default()
     }));
-    windows.host_name.as_ref().map(|name| name.to_ascii_lowercase())
 }
 
 fn with_prefix(address: &str, mask: &str) -> String {

@@ -56,7 +56,7 @@ pub(super) fn bits(bits: u64) -> String {
     match bits {
         0 => "0".to_owned(),
         1..1_000_000 => format!("{} kb/s", bits.div_ceil(1000)),
-        1_000_000..10_000_000 if bits % 1_000_000 > 0 => format!("{:.1} Mb/s", bits as f64 / 1e6),
+        1_000_000..10_000_000 if !bits.is_multiple_of(1_000_000) => format!("{:.1} Mb/s", bits as f64 / 1e6),
         _ => BitRate::megabits(bits.div_ceil(1_000_000)).to_string(),
     }
 }
@@ -77,7 +77,7 @@ pub(super) fn times(from: i64, to: i64) -> Vec<(i64, String)> {
     };
     let first = from.div_euclid(step).saturating_add(i64::from(from.rem_euclid(step) > 0)).saturating_mul(step);
     (0..9)
-        .map(|tick| first.saturating_add(step * tick))
+        .map(|tick| first.saturating_add(step.saturating_mul(tick)))
         .take_while(|time| *time <= to)
         .map(|time| (time, moment(time, format)))
         .collect()

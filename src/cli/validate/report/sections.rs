@@ -55,7 +55,7 @@ impl Reported<'_> {
         }
         if let Some(document) = self.document {
             let system = &document.facts.system;
-            let parts = [&system.manufacturer, &system.model, &system.serial].map(|fact| word(fact));
+            let parts = [&system.manufacturer, &system.model, &system.serial].map(word);
             let parts: Vec<String> = parts.into_iter().flatten().collect();
             if !parts.is_empty() {
                 lines.push(format!("  machine: {}\n", parts.join(", ")));
