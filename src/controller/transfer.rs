@@ -1,14 +1,16 @@
 //! The route of captures: who asks is proven before a byte of the body is read, and few bodies are in memory at once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::{Bytes, HttpBody};
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use http_body_util::{BodyExt, Limited};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::image::remote::MAX_BATCH;
 
@@ -21,6 +23,8 @@ use super::server::{Refusal, Service, authorise};
 
 /// Batches in memory at once: whoever comes later waits, and so does its disk.
 static ROOM: Semaphore = Semaphore::const_new(8);
+/// Longest wait for the next bytes of a body.
+const SILENCE: Duration = Duration::from_secs(20);
 /// Largest body besides a batch.
 pub(super) const MAX_WORDS: usize = 64 << 10;
 
@@ -92,9 +96,17 @@ fn tell(service: &Service, job: &str, slot: &CaptureSlot) {
     }
 }
 
+/// A body of `most` bytes at most. One that stalls is given up, so that a cut connection does not keep its place among the
+/// few bodies in memory.
 pub(super) async fn read(request: Request, most: usize) -> Result<Bytes, ()> {
-    let body = Limited::new(request.into_body(), most).collect().await.map_err(drop)?;
-    Ok(body.to_bytes())
+    let mut body = Limited::new(request.into_body(), most);
+    let mut bytes = Vec::with_capacity(body.size_hint().lower().min(most as u64) as usize);
+    while let Some(frame) = timeout(SILENCE, body.frame()).await.map_err(drop)? {
+        if let Ok(data) = frame.map_err(drop)?.into_data() {
+            bytes.extend_from_slice(&data);
+        }
+    }
+    Ok(bytes.into())
 }
 
 pub(super) fn too_large() -> Response {
