@@ -144,7 +144,6 @@ fn a_guest_step_in_a_vm_changes_the_disk_reports_it_and_leaves_the_vm_off() {
 }
 
 #[test]
-#[ignore = "never seen to pass yet"]
 fn an_inspection_becomes_a_document_and_the_edits_of_a_plan() {
     let site = TestSite::new();
     small_vm(&site);

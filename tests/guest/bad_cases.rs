@@ -62,7 +62,6 @@ fn without_a_root_it_says_what_is_there() {
 }
 
 #[test]
-#[ignore = "never seen to pass yet"]
 fn a_damaged_file_system_and_a_sleeping_machine_are_left_alone() {
     let site = site();
     shell(
@@ -88,7 +87,6 @@ fn a_damaged_file_system_and_a_sleeping_machine_are_left_alone() {
 }
 
 #[test]
-#[ignore = "never seen to pass yet"]
 fn an_encrypted_root_opens_with_its_key_only() {
     let site = site();
     site.write("key", "secret");

@@ -1,7 +1,6 @@
 use crate::end_to_end::{Migration, Running, marker, run};
 
 #[test]
-#[ignore = "has not been seen to end yet, for want of processor time: cargo test --test integration -- --ignored remote::vm"]
 fn a_vm_pulls_its_disks_in_the_agent_and_boots() {
     let migration = Migration::new(
         "inventory: { memory: 512MiB, cpus: 1, firmware: bios, nics: [{ mac: \"52:54:00:aa:bb:01\", name: ens3 }] }\n\
