@@ -6,4 +6,4 @@ mod media;
 mod power;
 mod refusals;
 
-pub use lab::{BootLab, boot_sector, long, shell};
+pub use lab::{BootLab, boot_sector, shell};
