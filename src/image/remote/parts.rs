@@ -95,7 +95,7 @@ impl<'a> Contents<'a> {
         push_encoded(bytes, codec, content);
     }
 
-    /// Reads what [`Self::begin`] and [`Self::push`] write.
+    /// Reads what `begin` and `push` write.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, BatchError> {
         let mut rest = Taker(bytes);
         if rest.take(4)? != b"rpC1" {
