@@ -133,7 +133,7 @@ impl Client {
     /// A connection for one request after another.
     pub fn channel(&self, patience: Duration) -> std::io::Result<Channel> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Channel { client: self.clone(), runtime, sender: None, patience, standing: None })
+        Ok(Channel { client: self.clone(), runtime, connection: None, patience, standing: None })
     }
 
     fn at(&self) -> String {
@@ -147,10 +147,12 @@ impl Client {
         }
     }
 
-    async fn connect(&self) -> Result<(SendRequest<Full<Bytes>>, JoinHandle<hyper::Result<()>>), HttpError> {
+    async fn connect(&self) -> Result<Open, HttpError> {
         let broken = |error| self.broken(error);
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(broken)?;
         stream.set_nodelay(true).map_err(broken)?;
+        // Every request has its answer before a connection is given up, so what still waits to be sent is wanted by nobody.
+        stream.set_zero_linger().map_err(broken)?;
         let name = ServerName::try_from(SERVER_NAME).expect("the name is one");
         let stream = BufReader::with_capacity(READ_AT_ONCE, stream);
         let stream = TlsConnector::from(self.config.clone()).connect(name, stream).await.map_err(broken)?;
@@ -194,11 +196,14 @@ impl Client {
     }
 }
 
+/// A connection, and what drives it.
+type Open = (SendRequest<Full<Bytes>>, JoinHandle<hyper::Result<()>>);
+
 /// One connection that is made again whenever it breaks; for a thread of its own.
 pub struct Channel {
     client: Client,
     runtime: Runtime,
-    sender: Option<SendRequest<Full<Bytes>>>,
+    connection: Option<Open>,
     patience: Duration,
     standing: Option<String>,
 }
@@ -216,13 +221,13 @@ impl Channel {
         let begun = Instant::now();
         let (mut wait, mut in_doubt) = (FIRST_WAIT, false);
         loop {
-            let Self { client, runtime, sender, standing, .. } = self;
+            let Self { client, runtime, connection, standing, .. } = self;
             let first = standing.as_deref().filter(|_| in_doubt);
             let attempt = runtime.block_on(async {
                 timeout(REQUEST, async {
-                    let sender = match sender {
-                        Some(sender) if !sender.is_closed() => sender,
-                        _ => sender.insert(client.connect().await?.0),
+                    let (sender, _) = match connection {
+                        Some(open) if !open.0.is_closed() => open,
+                        _ => connection.insert(client.connect().await?),
                     };
                     if let Some(first) = first {
                         client.exchange(sender, Method::GET, first, None).await?;
@@ -236,7 +241,10 @@ impl Channel {
                 Ok((_, answer)) => return Ok(answer),
                 Err(error) if error.is_passing() && begun.elapsed() < self.patience => {
                     tracing::info!(%error, path, "trying again");
-                    (self.sender, in_doubt) = (None, true);
+                    if let Some((_, driver)) = self.connection.take() {
+                        driver.abort();
+                    }
+                    in_doubt = true;
                     std::thread::sleep(wait);
                     wait = (wait * 2).min(LONGEST_WAIT);
                 }
