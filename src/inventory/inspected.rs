@@ -8,9 +8,10 @@ use crate::guest::{FileSystem, FsKind, FsState, InspectedSystem, MachineInspecti
 use crate::hardware::Firmware;
 use crate::units::ByteCount;
 
+use super::import::program;
 use super::model::{
-    Addressing, Application, AutoRun, Disk, Driver, Fact, Facts, Nic, NicKind, OsFamily, Partition, PartitionTable,
-    Service, StartMode, Volume, VolumeKind, text,
+    Addressing, Application, AutoRun, CaptureMethod, Disk, Driver, Fact, Facts, Nic, NicKind, OsFamily, Partition,
+    PartitionTable, Service, StartMode, Volume, VolumeKind, text,
 };
 
 /// The facts of an inspection. Of several systems the first one is the machine's.
@@ -20,7 +21,7 @@ pub fn inspected_facts(found: &MachineInspection) -> Facts {
     let system = found.systems.first();
     match system.map(|system| &system.facts) {
         Some(SystemFacts::Linux(linux)) => linux_system(system.map_or("", |system| &system.name), linux, &mut facts),
-        Some(SystemFacts::Windows(windows)) => windows_system(windows, &mut facts),
+        Some(SystemFacts::Windows(windows)) => add_windows(windows, &mut facts),
         None => {}
     }
     facts.os.root = system.and_then(|system| text(&system.root));
@@ -74,7 +75,9 @@ fn storage(found: &MachineInspection, facts: &mut Facts) {
                     ..Partition::default()
                 });
             }
-            facts.storage.volumes.push(volume(found, &name, kind, part.size, part.content.as_ref(), &part.name));
+            let mut volume = volume(found, &name, kind, part.size, part.content.as_ref(), &part.name);
+            volume.parts = text(&disk.name).into_iter().collect();
+            facts.storage.volumes.push(volume);
         }
     }
     for assembled in &found.volumes {
@@ -109,17 +112,33 @@ fn volume(
             || by("UUID=", content.and_then(|content| content.uuid.as_ref()))
             || by("LABEL=", content.and_then(|content| content.label.as_ref()))
     };
+    let capture = |kind: FsKind| match kind {
+        FsKind::Ext4 | FsKind::Xfs | FsKind::Btrfs | FsKind::Vfat | FsKind::Ntfs | FsKind::Swap | FsKind::Lvm => {
+            CaptureMethod::UsedBlocks
+        }
+        FsKind::Luks | FsKind::Raid | FsKind::Zfs | FsKind::BitLocker => CaptureMethod::Whole,
+    };
+    let state = content.and_then(|content| match content.state {
+        FsState::Usable => None,
+        FsState::Damaged => text("marked as damaged: check it first"),
+        FsState::Hibernated => text("it holds a hibernated machine"),
+    });
     let secret = content.map(|content| matches!(content.kind, FsKind::Luks | FsKind::BitLocker));
     let root = found.systems.iter().any(|system| system.device == device);
     Volume {
         name: text(name),
         kind: Some(Fact::of(kind)),
-        file_system: content.and_then(|content| text(content.kind.name().to_lowercase())),
+        file_system: content.and_then(|content| match content.kind.mountable() {
+            Some(name) => text(name),
+            None => text(content.kind.name().to_lowercase().replace(' ', "-")),
+        }),
         label: content.and_then(|content| text(content.label.as_deref()?)),
         uuid: content.and_then(|content| text(content.uuid.as_deref()?)),
         mounted_at: mounts.clone().find(mounted).and_then(|mount| text(&mount.point)),
         size: Some(Fact::of(ByteCount(size))),
-        encrypted: secret.filter(|secret| *secret).map(Fact::of),
+        encrypted: secret.map(Fact::of),
+        capture: Some(Fact::of(content.map_or(CaptureMethod::Whole, |content| capture(content.kind)))),
+        capture_reason: state,
         hosts_os: root.then(|| Fact::of(true)),
         damaged: content.filter(|content| content.state == FsState::Damaged).map(|_| Fact::of(true)),
         ..Volume::default()
@@ -194,7 +213,8 @@ fn interface(interface: &Interface) -> Nic {
     }
 }
 
-fn windows_system(windows: &WindowsFacts, facts: &mut Facts) {
+/// Adds what a Windows that is off says of itself.
+pub(super) fn add_windows(windows: &WindowsFacts, facts: &mut Facts) {
     let maybe = |value: &Option<String>| text(value.as_deref()?);
     let os = &mut facts.os;
     os.family = Some(Fact::of(OsFamily::Windows));
@@ -226,16 +246,17 @@ fn windows_system(windows: &WindowsFacts, facts: &mut Facts) {
             WindowsStart::Manual => StartMode::Manual,
             WindowsStart::Disabled => StartMode::Disabled,
         }));
-        let (name, program) = (text(&service.name), service.image.as_deref().and_then(|image| text(program(image))));
+        let (name, program) = (text(&service.name), service.image.as_deref().and_then(program));
         match service.driver {
             true => facts.software.drivers.push(Driver { name, start, program, ..Driver::default() }),
             false => facts.software.services.push(Service { name, start, program, ..Service::default() }),
         }
     }
+    // `Run: NAME = COMMAND`; of the command, the program alone.
     for entry in &windows.auto_run {
         let (place, rest) = entry.split_once(": ").unwrap_or(("", entry));
-        let name = rest.split_once(" = ").map_or(rest, |(name, _)| name);
-        facts.software.auto_runs.push(AutoRun { name: text(name), place: text(place), ..AutoRun::default() });
+        let (name, command) = rest.split_once(" = ").unwrap_or((rest, ""));
+        facts.software.auto_runs.push(AutoRun { name: text(name), program: program(command), place: text(place) });
     }
     facts.software.applications = windows
         .tools
@@ -244,20 +265,12 @@ fn windows_system(windows: &WindowsFacts, facts: &mut Facts) {
         .collect();
     let tools: Vec<&str> = windows.tools.iter().map(|tool| tool.name.as_str()).collect();
     facts.virtualisation.tools = text(tools.join(", "));
-    facts.network.nics = windows.adapters.iter().map(adapter).collect();
+    facts.network.nics.extend(windows.adapters.iter().map(adapter));
     let dirty = |hazard: &Hazard| matches!(hazard, Hazard::DirtyVolume { .. });
     if windows.hazards.iter().any(dirty)
         && let Some(volume) = facts.storage.volumes.iter_mut().find(|volume| volume.hosts_os.is_some())
     {
         volume.damaged = Some(Fact::of(true));
-    }
-}
-
-/// A command without its arguments, in which people put passwords.
-fn program(command: &str) -> &str {
-    match command.strip_prefix('"').and_then(|rest| rest.split_once('"')) {
-        Some((program, _)) => program,
-        None => command.split_once(" -").or_else(|| command.split_once(" /")).map_or(command, |(program, _)| program),
     }
 }
 
@@ -277,17 +290,5 @@ fn adapter(adapter: &AdapterFact) -> Nic {
         gateways: adapter.gateways.iter().filter_map(text).collect(),
         name_servers: adapter.dns.iter().filter_map(text).collect(),
         ..Nic::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_program_is_told_without_its_arguments() {
-        assert_eq!(program("\"C:\\Program Files\\a.exe\" --password x"), "C:\\Program Files\\a.exe");
-        assert_eq!(program("C:\\a.exe /p x"), "C:\\a.exe");
-        assert_eq!(program("system32\\drivers\\a.sys"), "system32\\drivers\\a.sys");
     }
 }

@@ -6,17 +6,12 @@ use std::io;
 use camino::{Utf8Path, Utf8PathBuf};
 
 use super::disk::{ProbeError, probe_disk};
-use crate::guest::windows::{
-    DiskView, FoundWindows, StartMode as WindowsStart, Window, WindowsFacts, partitions, survey as survey_windows,
-};
+use crate::guest::windows::{DiskView, FoundWindows, Window, partitions, survey as survey_windows};
 use crate::hardware::DiskFormat;
 use crate::image::used::{Content, ReadAt, Region, used_map};
 use crate::image::{DiskReader, open_source};
-use crate::inventory::import::program as program_of;
-use crate::inventory::model::{
-    Addressing, AutoRun, CaptureMethod, Disk, Driver, Fact, Facts, Nic, NicKind, OsFamily, Partition, PartitionTable,
-    Service, StartMode, Volume, VolumeKind, text,
-};
+use crate::inventory::inspected::add_windows;
+use crate::inventory::model::{CaptureMethod, Disk, Fact, Facts, Partition, PartitionTable, Volume, VolumeKind, text};
 use crate::plan::DiskIndex;
 use crate::units::ByteCount;
 
@@ -223,70 +218,4 @@ fn windows(readers: &[Box<dyn DiskReader>], facts: &mut Facts) -> Option<String>
     }
     add_windows(windows, facts);
     windows.host_name.as_ref().map(|name| name.to_ascii_lowercase())
-}
-
-/// Adds what a Windows that is off says of itself.
-pub(in crate::inventory) fn add_windows(windows: &WindowsFacts, facts: &mut Facts) {
-    system(windows, facts);
-    software(windows, facts);
-    facts.network.nics.extend(windows.adapters.iter().map(|adapter| Nic {
-        name: text(&adapter.name),
-        mac: adapter.mac.as_ref().and_then(text),
-        kind: Some(Fact::of(NicKind::Ethernet)),
-        model: adapter.device.as_ref().and_then(text),
-        addressing: Some(Fact::of(if adapter.dhcp { Addressing::Dhcp } else { Addressing::Static })),
-        addresses: adapter.addresses.iter().filter_map(|(address, mask)| text(with_prefix(address, mask))).collect(),
-        gateways: adapter.gateways.iter().filter_map(text).collect(),
-        name_servers: adapter.dns.iter().filter_map(text).collect(),
-        ..Nic::default()
-    }));
-}
-
-fn with_prefix(address: &str, mask: &str) -> String {
-    match mask.parse::<std::net::Ipv4Addr>() {
-        Ok(mask) => format!("{address}/{}", u32::from(mask).count_ones()),
-        Err(_) => address.to_owned(),
-    }
-}
-
-fn system(windows: &WindowsFacts, facts: &mut Facts) {
-    let os = &mut facts.os;
-    os.family = Some(Fact::of(OsFamily::Windows));
-    os.id = text("windows");
-    os.name = text(&windows.product);
-    os.edition = windows.edition.as_ref().and_then(text);
-    os.build = text(windows.build.to_string());
-    os.service_level = windows.service_pack.as_ref().and_then(text);
-    os.architecture = text(windows.architecture.name());
-    os.hal = windows.hal.as_ref().and_then(text);
-    os.host_name = windows.host_name.as_ref().and_then(text);
-    os.fast_startup = Some(Fact::of(windows.fast_startup));
-    facts.system.tpm = Some(Fact::of(windows.tpm));
-}
-
-fn software(windows: &WindowsFacts, facts: &mut Facts) {
-    let mode = |mode: WindowsStart| {
-        Some(Fact::of(match mode {
-            WindowsStart::Boot => StartMode::Boot,
-            WindowsStart::System => StartMode::System,
-            WindowsStart::Auto => StartMode::Automatic,
-            WindowsStart::Manual => StartMode::Manual,
-            WindowsStart::Disabled => StartMode::Disabled,
-        }))
-    };
-    for one in &windows.services {
-        let (name, start) = (text(&one.name), mode(one.start));
-        let program = one.image.as_ref().and_then(|image| program_of(image));
-        match one.driver {
-            true => facts.software.drivers.push(Driver { name, start, program, ..Driver::default() }),
-            false => facts.software.services.push(Service { name, start, program, ..Service::default() }),
-        }
-    }
-    // `Run: NAME = COMMAND`; of the command, the program alone.
-    let auto_run = |line: &String| {
-        let (place, rest) = line.split_once(": ")?;
-        let (name, command) = rest.split_once(" = ")?;
-        Some(AutoRun { name: text(name), program: program_of(command), place: text(place) })
-    };
-    facts.software.auto_runs = windows.auto_run.iter().filter_map(auto_run).collect();
 }

@@ -5,7 +5,6 @@ mod content;
 mod disk;
 mod observe;
 
-pub(in crate::inventory) use content::add_windows;
 pub use content::{ContentError, look_into};
 pub use disk::{ProbeError, probe_disk};
 pub use observe::observe;
