@@ -114,15 +114,19 @@ pub(super) fn workbook(file: &str, bytes: Vec<u8>) -> Result<Vec<Table>, ImportE
         let help = "save it as an `.xlsx` workbook again, or export its sheets as `.csv` files";
         ImportError::new(file, Place::File, format!("it is not a workbook that can be read: {error}"), help)
     };
-    let mut book: Xlsx<_> = Xlsx::new(Cursor::new(bytes)).map_err(|error| refused(error.to_string()))?;
-    let mut tables = Vec::new();
-    for sheet in book.sheet_names() {
-        let range = book.worksheet_range(&sheet).map_err(|error| refused(format!("sheet `{sheet}`: {error}")))?;
-        let first = range.start().map_or(0, |(row, _)| row as usize);
-        let rows = range.rows().enumerate().map(|(at, cells)| (first + at + 1, cells.iter().map(cell).collect()));
-        tables.extend(Table::new(file, &sheet, rows));
-    }
-    Ok(tables)
+    let read = move || {
+        let mut book: Xlsx<_> = Xlsx::new(Cursor::new(bytes)).map_err(|error| refused(error.to_string()))?;
+        let mut tables = Vec::new();
+        for sheet in book.sheet_names() {
+            let range = book.worksheet_range(&sheet).map_err(|error| refused(format!("sheet `{sheet}`: {error}")))?;
+            let first = range.start().map_or(0, |(row, _)| row as usize);
+            let rows = range.rows().enumerate().map(|(at, cells)| (first + at + 1, cells.iter().map(cell).collect()));
+            tables.extend(Table::new(file, &sheet, rows));
+        }
+        Ok(tables)
+    };
+    // The reader panics where a damaged cell's place is beyond all numbers.
+    std::panic::catch_unwind(read).unwrap_or_else(|_| Err(refused("a cell has an impossible place".to_owned())))
 }
 
 fn cell(data: &Data) -> String {
