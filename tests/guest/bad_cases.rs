@@ -100,7 +100,7 @@ fn an_encrypted_root_opens_with_its_key_only() {
         &site,
         &format!(
             "{PATHS}mke2fs -q -F -t ext4 -d root part 30M >/dev/null 2>&1\n\
-             for try in 1 2 3 4 5 6 7 8 9; do\n\
+             for try in $(seq 60); do\n\
              qemu-img convert -q -f raw -O luks {container} part container 2>said && break; done\n\
              truncate -s 40M vm/disk0.raw; printf 'label: dos\\nstart=2048,type=83\\n' | sfdisk -q vm/disk0.raw\n\
              dd if=container of=vm/disk0.raw bs=1M seek=1 conv=notrunc status=none"
