@@ -91,10 +91,11 @@ impl Embedded {
             .enable_all()
             .build()
             .map_err(io("the controller's threads".into()))?;
-        let bind = async |address: SocketAddr| server::bind(address).await.map_err(io(address.to_string().into()));
+        let listen = |address: SocketAddr| move |error| PkiError::Listen { address, error };
+        let bind = async |address: SocketAddr| server::bind(address).await.map_err(listen(address));
         let (listeners, address, unix) = runtime.block_on(async {
             let mut listeners = vec![bind(options.listen).await?];
-            let address = listeners[0].local_addr().map_err(io(options.listen.to_string().into()))?;
+            let address = listeners[0].local_addr().map_err(listen(options.listen))?;
             if options.loopback_too && !address.ip().is_unspecified() && !address.ip().is_loopback() {
                 listeners.push(bind(SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()))).await?);
             }

@@ -38,6 +38,15 @@ pub enum PkiError {
         #[source]
         error: io::Error,
     },
+    /// Nobody can be heard at an address.
+    #[error("cannot listen on {address}: choose another address or port, or stop the program that has it (`ss -ltnp`)")]
+    Listen {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        #[source]
+        error: io::Error,
+    },
     /// Only one of the CA's two files is there.
     #[error("{present} is there without {missing}: restore the missing half, or remove both files to get a new CA")]
     Half {

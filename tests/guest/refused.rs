@@ -174,6 +174,17 @@ fn every_refusal_is_in_the_log_and_changes_nothing() {
 }
 
 #[test]
+fn a_port_that_another_program_has_is_named_with_a_way_out() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let site = TestSite::new();
+    site.replant(&["init", "."]).expect(0);
+    let stderr = site.replant(&["serve", "--bind", &address]).expect(1).stderr;
+    assert!(stderr.contains(&format!("cannot listen on {address}: choose another")), "{stderr}");
+    assert!(stderr.contains("Address already in use"), "{stderr}");
+}
+
+#[test]
 fn whoever_sends_slowly_is_cut_off_and_keeps_nobody_waiting() {
     let service = Service::start();
     let one = service.device(0);
