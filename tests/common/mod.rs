@@ -1,5 +1,6 @@
 //! A working directory of its own for each test, and the `replant` binary run in it.
 
+pub mod refusal;
 mod site;
 mod small_disk;
 

@@ -15,6 +15,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tempfile::TempDir;
 
+use crate::common::refusal::{enrolment_status, status};
+
 const SEQUENCE: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 <sequence xmlns="urn:replant:sequence:1" id="web01_test" description="Nothing but the end">
   <step id="end" description="The end" command="shutdown"/>
@@ -68,24 +70,6 @@ impl Site {
 
 fn place(site: &Site) -> Place<'static> {
     Place { folder: site.folder.path().join("mnt"), disks: Disks::Machine, console: &agent::Silent }
-}
-
-#[track_caller]
-fn status<T>(outcome: Result<T, HttpError>) -> u16 {
-    match outcome {
-        Err(HttpError::Refused { status, .. }) => status,
-        Err(other) => panic!("not refused with a status: {other:?}"),
-        Ok(_) => panic!("not refused at all"),
-    }
-}
-
-#[track_caller]
-fn enrolment_status(outcome: Result<Enrolment, EnrolError>) -> u16 {
-    match outcome {
-        Err(EnrolError::Http(error)) => status::<()>(Err(error)),
-        Err(other) => panic!("{other}"),
-        Ok(_) => panic!("enrolled"),
-    }
 }
 
 #[test]

@@ -15,6 +15,7 @@ use replant::controller::Fingerprint;
 use replant::controller::devices::{Device, Devices, NewDevice};
 
 use crate::common::TestSite;
+use crate::common::refusal::{enrolment_status, status};
 
 const MACS: [&str; 2] = ["52:54:00:00:00:01", "52:54:00:00:00:02"];
 /// Longest wait for the service to lose its patience; its own limits are 20 and 60 seconds.
@@ -107,24 +108,6 @@ impl Drop for Service {
     }
 }
 
-#[track_caller]
-fn status<T>(outcome: Result<T, HttpError>) -> u16 {
-    match outcome {
-        Err(HttpError::Refused { status, .. }) => status,
-        Err(other) => panic!("not refused with a status: {other:?}"),
-        Ok(_) => panic!("not refused at all"),
-    }
-}
-
-#[track_caller]
-fn refused(outcome: Result<Enrolment, EnrolError>) -> u16 {
-    match outcome {
-        Err(EnrolError::Http(error)) => status::<()>(Err(error)),
-        Err(other) => panic!("{other}"),
-        Ok(_) => panic!("enrolled"),
-    }
-}
-
 #[test]
 fn every_refusal_is_in_the_log_and_changes_nothing() {
     let service = Service::start();
@@ -135,8 +118,8 @@ fn every_refusal_is_in_the_log_and_changes_nothing() {
     let anonymous = Client::new(service.place(service.address), service.ca, None).unwrap();
     let before = service.world();
 
-    assert_eq!(refused(service.enrol(&order, 0)), 401, "a replayed token");
-    assert_eq!(refused(service.enrol(&late, 1)), 401, "an expired token");
+    assert_eq!(enrolment_status(service.enrol(&order, 0)), 401, "a replayed token");
+    assert_eq!(enrolment_status(service.enrol(&late, 1)), 401, "an expired token");
     let get = |client: &Client, path: String| status(service.ask(client, Method::GET, &path, None));
     let post = |client: &Client, path: String, body| status(service.ask(client, Method::POST, &path, Some(body)));
     assert_eq!(get(&anonymous, format!("/v1/devices/{}/sequence", one.id)), 401, "no certificate");

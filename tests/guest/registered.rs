@@ -16,6 +16,8 @@ use replant::image::remote::MAX_BATCH;
 use replant::image::{Cipher, Store, StoreSettings};
 use tempfile::TempDir;
 
+use crate::common::refusal::{enrolment_status, status};
+
 const SIZE: u64 = 8 << 20;
 
 struct Site {
@@ -105,24 +107,6 @@ impl Site {
         files.retain(|path| !path.components().any(|part| part.as_os_str() == "locks"));
         files.sort();
         files
-    }
-}
-
-#[track_caller]
-fn status<T>(outcome: Result<T, HttpError>) -> u16 {
-    match outcome {
-        Err(HttpError::Refused { status, .. }) => status,
-        Err(other) => panic!("not refused with a status: {other:?}"),
-        Ok(_) => panic!("not refused at all"),
-    }
-}
-
-#[track_caller]
-fn enrolment_status(outcome: Result<Enrolment, EnrolError>) -> u16 {
-    match outcome {
-        Err(EnrolError::Http(error)) => status::<()>(Err(error)),
-        Err(other) => panic!("{other}"),
-        Ok(_) => panic!("enrolled"),
     }
 }
 

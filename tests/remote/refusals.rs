@@ -14,6 +14,8 @@ use replant::image::{
     CaptureRequest, Cipher, Compression, Control, DiskName, ImageFormat, ReadPlan, Store, StoreSettings, capture,
 };
 
+use crate::common::refusal::status;
+
 const SIZE: u64 = 4 << 20;
 
 struct Site {
@@ -81,15 +83,6 @@ impl Site {
 
     fn post(&self, client: &Client, path: &str, body: Vec<u8>) -> Result<Vec<u8>, HttpError> {
         self.runtime.block_on(client.request(Method::POST, path, Some(body))).map(|answer| answer.to_vec())
-    }
-}
-
-#[track_caller]
-fn status<T>(outcome: Result<T, HttpError>) -> u16 {
-    match outcome {
-        Err(HttpError::Refused { status, .. }) => status,
-        Err(other) => panic!("not refused with a status: {other:?}"),
-        Ok(_) => panic!("not refused at all"),
     }
 }
 
