@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use hyper::body::Bytes;
+
 use crate::controller::{CaptureOpen, CaptureOpened, CapturedImage};
 use crate::device;
 use crate::image::remote::{BatchAnswer, BatchSink, SinkError, send_disk};
@@ -160,9 +162,16 @@ struct Sink {
 }
 
 impl BatchSink for Sink {
-    fn deliver(&mut self, batch: Vec<u8>) -> Result<BatchAnswer, SinkError> {
+    fn deliver(&mut self, batch: &mut Vec<u8>) -> Result<BatchAnswer, SinkError> {
         watchdog::alive_for(watchdog::CAPTURE);
-        Ok(BatchAnswer::decode(&self.channel.post(&self.path, batch)?)?)
+        let body = Bytes::from(std::mem::take(batch));
+        let answer = self.channel.post(&self.path, body.clone())?;
+        // Whoever sent it has let go of it, so its memory serves the next one; fresh memory would cost more than sending it.
+        if let Ok(mut body) = body.try_into_mut() {
+            body.clear();
+            *batch = body.into();
+        }
+        Ok(BatchAnswer::decode(&answer)?)
     }
 }
 

@@ -1,9 +1,9 @@
 //! The route of captures: who asks is proven before a byte of the body is read, and few bodies are in memory at once.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::body::{Bytes, HttpBody};
+use axum::body::HttpBody;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -22,7 +22,8 @@ use super::protocol::{CaptureOpen, CapturedImage, Report};
 use super::server::{Refusal, Service, authorise};
 
 /// Batches in memory at once: whoever comes later waits, and so does its disk.
-static ROOM: Semaphore = Semaphore::const_new(8);
+static ROOM: Semaphore = Semaphore::const_new(MOST_BATCHES);
+const MOST_BATCHES: usize = 8;
 /// Longest wait for the next bytes of a body.
 const SILENCE: Duration = Duration::from_secs(20);
 /// Largest body besides a batch.
@@ -57,9 +58,10 @@ pub(super) async fn capture(
         }
         "batch" => {
             let _room = ROOM.acquire().await;
-            let Ok(body) = read(request, MAX_BATCH).await else { return Ok(too_large()) };
+            let mut body = Spare::new();
+            let Ok(()) = read_into(&mut body.0, request, MAX_BATCH).await else { return Ok(too_large()) };
             let taken = slot.clone();
-            let answer = run(move || taken.take(&body), CaptureError::is_refusal).await;
+            let answer = run(move || taken.take(&body.0), CaptureError::is_refusal).await;
             tell(&service, &job, &slot);
             Ok(match answer {
                 Ok(answer) => answer.encode().into_response(),
@@ -96,17 +98,47 @@ fn tell(service: &Service, job: &str, slot: &CaptureSlot) {
     }
 }
 
-/// A body of `most` bytes at most. One that stalls is given up, so that a cut connection does not keep its place among the
-/// few bodies in memory.
-pub(super) async fn read(request: Request, most: usize) -> Result<Bytes, ()> {
+/// A body of `most` bytes at most.
+pub(super) async fn read(request: Request, most: usize) -> Result<Vec<u8>, ()> {
+    let mut bytes = Vec::new();
+    read_into(&mut bytes, request, most).await?;
+    Ok(bytes)
+}
+
+/// As [`read`]. A body that stalls is given up, so that a cut connection does not keep its place among the few in memory.
+async fn read_into(bytes: &mut Vec<u8>, request: Request, most: usize) -> Result<(), ()> {
     let mut body = Limited::new(request.into_body(), most);
-    let mut bytes = Vec::with_capacity(body.size_hint().lower().min(most as u64) as usize);
+    bytes.reserve(body.size_hint().lower().min(most as u64) as usize);
     while let Some(frame) = timeout(SILENCE, body.frame()).await.map_err(drop)? {
         if let Ok(data) = frame.map_err(drop)?.into_data() {
             bytes.extend_from_slice(&data);
         }
     }
-    Ok(bytes.into())
+    Ok(())
+}
+
+/// A batch's memory. It serves one batch after another: fresh memory costs about as much as filling it.
+struct Spare(Vec<u8>);
+
+/// Buffers that no batch uses now.
+static SPARES: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+/// Larger ones are let go: senders' batches have about 4 MiB.
+const KEPT: usize = 8 << 20;
+
+impl Spare {
+    fn new() -> Self {
+        Self(SPARES.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default())
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        let mut spares = SPARES.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.0.capacity() <= KEPT && spares.len() < MOST_BATCHES {
+            self.0.clear();
+            spares.push(std::mem::take(&mut self.0));
+        }
+    }
 }
 
 pub(super) fn too_large() -> Response {

@@ -105,8 +105,8 @@ impl Drop for Frozen {
 struct Sink<'a>(&'a RemoteCapture);
 
 impl BatchSink for Sink<'_> {
-    fn deliver(&mut self, batch: Vec<u8>) -> Result<BatchAnswer, SinkError> {
-        Ok(self.0.take(&Batch::decode(&batch)?)?)
+    fn deliver(&mut self, batch: &mut Vec<u8>) -> Result<BatchAnswer, SinkError> {
+        Ok(self.0.take(&Batch::decode(batch)?)?)
     }
 }
 

@@ -198,7 +198,7 @@ fn debian_12_bios_ext4_dracut_networkd() {
         tree: ["bookworm", "cloud", "dracut"],
         options: &["net=networkd"],
         disks: 1,
-        gives_up: "does not exist",
+        gives_up: "Boot has failed",
         root: "/dev/vda1",
         also: &[],
     });

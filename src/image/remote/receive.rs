@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::image::append::Appender;
 use crate::image::begun::{Begun, begin, remove, resume};
 use crate::image::chunk::{ChunkDigest, DiskDigest, chunk_count, chunk_len};
-use crate::image::codec::Decoder;
+use crate::image::codec::{Codec, Decoder};
 use crate::image::error::{ImageError, Result};
 use crate::image::lock::{Lease, lock_file};
 use crate::image::manifest::{self, ImageId, Manifest, SourceRecord};
@@ -57,7 +57,7 @@ pub struct RemoteReport {
 /// Chunks that may lie between the oldest unanswered batch and the newest.
 const WINDOW: u64 = 16_384;
 /// When progress is made durable.
-const EVERY_BYTES: u64 = 128 << 20;
+const EVERY_BYTES: u64 = 256 << 20;
 const EVERY: Duration = Duration::from_secs(2);
 
 /// A capture under way; shared by threads.
@@ -67,10 +67,21 @@ pub struct RemoteCapture {
     size: u64,
     appender: Appender<'static>,
     progress: Mutex<Progress>,
+    /// Held by whoever makes progress durable.
+    durable: Mutex<()>,
+    /// Buffers that no batch uses now.
+    spare: Mutex<Vec<Worker>>,
     received: AtomicU64,
     repeated: AtomicU64,
     _lock: std::fs::File,
     _lease: Lease,
+}
+
+/// One batch's buffers.
+struct Worker {
+    decoder: Decoder,
+    plain: Vec<u8>,
+    sealed: Vec<u8>,
 }
 
 struct Progress {
@@ -114,6 +125,8 @@ impl RemoteCapture {
             size,
             appender,
             progress: Mutex::new(progress),
+            durable: Mutex::new(()),
+            spare: Mutex::default(),
             received: AtomicU64::new(0),
             repeated: AtomicU64::new(0),
             _lock: lock,
@@ -153,7 +166,7 @@ impl RemoteCapture {
         if batch.first > next + WINDOW {
             return refused(format!("a batch from chunk {} comes too early: {next} is next", batch.first));
         }
-        let mut decoder = None;
+        let mut worker = None;
         let mut contents = batch.contents.iter().peekable();
         let (mut lacking, mut entries) = (Vec::new(), Vec::with_capacity(batch.entries.len()));
         let (mut chunk, mut bytes) = (batch.first, 0);
@@ -166,7 +179,7 @@ impl RemoteCapture {
                 }
                 Entry::Chunk(digest) => {
                     let len = chunk_len(self.size, self.chunk_size(), chunk);
-                    if !self.store_chunk(digest, content, len, &mut decoder)? {
+                    if !self.store_chunk(digest, content, len, &mut worker)? {
                         lacking.push(number);
                     }
                     entries.push(MapEntry::Chunk(*digest));
@@ -175,6 +188,7 @@ impl RemoteCapture {
                 }
             }
         }
+        self.spare.lock().expect("no thread panics while it lends buffers").extend(worker);
         if !lacking.is_empty() {
             return Ok(BatchAnswer::Lacking(lacking));
         }
@@ -188,7 +202,7 @@ impl RemoteCapture {
         digest: &ChunkDigest,
         content: Option<&Content<'_>>,
         len: usize,
-        decoder: &mut Option<(Decoder, Vec<u8>)>,
+        worker: &mut Option<Worker>,
     ) -> Result<bool> {
         let id = digest.id(&self.store.keys.ids);
         let known = self.appender.has(&id);
@@ -198,24 +212,35 @@ impl RemoteCapture {
             self.repeated.fetch_add(content.bytes.len() as u64, Ordering::Relaxed);
             return Ok(true);
         }
-        let (decoder, plain) = match decoder {
-            Some(decoder) => decoder,
-            None => {
-                let fresh = Decoder::new().map_err(ImageError::file("preparing to store in", self.store.root()))?;
-                decoder.insert((fresh, Vec::new()))
+        let Worker { decoder, plain, sealed } = match worker {
+            Some(worker) => worker,
+            None => worker.insert(self.worker()?),
+        };
+        // Whoever stores a content under another's digest would change other machines' disks.
+        let genuine = match content.codec {
+            Codec::Raw => content.bytes.len() == len && ChunkDigest::of(content.bytes) == *digest,
+            Codec::Zstd => {
+                plain.resize(len, 0);
+                decoder.decode(content.codec, content.bytes, plain) && ChunkDigest::of(plain) == *digest
             }
         };
-        plain.resize(len, 0);
-        // Whoever stores a content under another's digest would change other machines' disks.
-        if !decoder.decode(content.codec, content.bytes, plain) || ChunkDigest::of(plain) != *digest {
+        if !genuine {
             return Err(ImageError::Refused { what: "a chunk's content is not what its digest says".into() });
         }
         let mut record = Record { id, codec: content.codec, plain: len as u32, stored: 0 };
-        let mut sealed = Vec::with_capacity(content.bytes.len() + crate::image::seal::OVERHEAD);
-        self.store.keys.chunk(&id).seal(&record.place(), content.bytes, &mut sealed);
+        sealed.clear();
+        self.store.keys.chunk(&id).seal(&record.place(), content.bytes, sealed);
         record.stored = sealed.len() as u32;
-        self.appender.append(&record, &sealed)?;
+        self.appender.append(&record, sealed)?;
         Ok(true)
+    }
+
+    fn worker(&self) -> Result<Worker> {
+        if let Some(worker) = self.spare.lock().expect("no thread panics while it lends buffers").pop() {
+            return Ok(worker);
+        }
+        let decoder = Decoder::new().map_err(ImageError::file("preparing to store in", self.store.root()))?;
+        Ok(Worker { decoder, plain: Vec::new(), sealed: Vec::new() })
     }
 
     /// Counts a batch as done, as soon as all before it are.
@@ -232,28 +257,44 @@ impl RemoteCapture {
         parked.insert(first, entries);
         progress.bytes += bytes;
         progress.drain();
-        if progress.bytes >= EVERY_BYTES || progress.last.elapsed() >= EVERY {
-            self.checkpoint(&mut progress)?;
+        let due = progress.bytes >= EVERY_BYTES || progress.last.elapsed() >= EVERY;
+        drop(progress);
+        // Whoever comes while another one waits for the disk goes on without.
+        match self.durable.try_lock() {
+            Ok(turn) if due => self.checkpoint(&turn),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
-    fn checkpoint(&self, progress: &mut Progress) -> Result<()> {
-        self.appender.sync()?;
-        if let Some(begun) = &mut progress.begun
-            && !progress.waiting.is_empty()
-        {
-            begun.map.append(&progress.waiting)?;
-            progress.waiting.clear();
+    /// Makes what is done durable; batches go on being taken in the meantime.
+    fn checkpoint(&self, _turn: &MutexGuard<'_, ()>) -> Result<()> {
+        let lock = || self.progress.lock().expect("no thread panics while it counts");
+        let waiting = {
+            let mut progress = lock();
+            (progress.bytes, progress.last) = (0, Instant::now());
+            std::mem::take(&mut progress.waiting)
+        };
+        let synced = self.appender.sync();
+        let mut progress = lock();
+        let Some(begun) = &mut progress.begun else { return synced };
+        match synced {
+            Ok(()) if waiting.is_empty() => Ok(()),
+            Ok(()) => begun.map.append(&waiting),
+            Err(error) => {
+                // Still to be made durable, before what came since.
+                progress.waiting.splice(0..0, waiting);
+                Err(error)
+            }
         }
-        (progress.bytes, progress.last) = (0, Instant::now());
-        Ok(())
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.durable.lock().expect("no thread panics while it makes progress durable")
     }
 
     /// Makes what is done so far durable, so that a later capture goes on from there.
     pub fn keep(&self) -> Result<()> {
-        let mut progress = self.progress.lock().expect("no thread panics while it counts");
-        self.checkpoint(&mut progress)
+        self.checkpoint(&self.turn())
     }
 
     /// Ends the map, then writes the manifest: only then is there an image. Every chunk must be done.
@@ -268,8 +309,15 @@ impl RemoteCapture {
     }
 
     fn finish_as(&self, live: Option<Live>, accepted: bool) -> Result<RemoteReport> {
-        let mut progress = self.progress.lock().expect("no thread panics while it counts");
-        self.checkpoint(&mut progress)?;
+        let turn = self.turn();
+        let mut progress = loop {
+            self.checkpoint(&turn)?;
+            let progress = self.progress.lock().expect("no thread panics while it counts");
+            // A batch may have come in between.
+            if progress.waiting.is_empty() {
+                break progress;
+            }
+        };
         let (size, chunk_size, disk) = (self.size, self.chunk_size(), &self.disk);
         let total = chunk_count(size, chunk_size);
         match &progress.begun {

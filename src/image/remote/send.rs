@@ -1,8 +1,9 @@
 //! The disk's side: read, hash, ask, send what is lacking.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
-use crate::image::chunk::{ChunkDigest, chunk_len, is_zero};
+use crate::image::chunk::{ChunkDigest, is_zero};
 use crate::image::codec::{Compression, Encoder};
 use crate::image::control::Control;
 use crate::image::error::{ImageError, Result};
@@ -17,8 +18,8 @@ pub type SinkError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Takes batches to the receiver. One per thread; it tries again by itself as long as that makes sense.
 pub trait BatchSink {
-    /// Delivers a batch and brings the answer.
-    fn deliver(&mut self, batch: Vec<u8>) -> std::result::Result<BatchAnswer, SinkError>;
+    /// Delivers a batch and brings the answer. What is left in `batch` is a buffer for the next one.
+    fn deliver(&mut self, batch: &mut Vec<u8>) -> std::result::Result<BatchAnswer, SinkError>;
 }
 
 /// What was sent.
@@ -37,11 +38,114 @@ const BATCH_BYTES: u64 = 4 << 20;
 /// Runs of zeros that may go into one batch.
 const BATCH_PIECES: usize = 256;
 
+fn reading(error: std::io::Error) -> ImageError {
+    ImageError::Remote { doing: "reading the disk", error: Box::new(error) }
+}
+
+/// What is sent.
+struct Source<'a> {
+    disk: &'a dyn DiskReader,
+    chunk_size: u32,
+    control: &'a Control<'a>,
+}
+
 /// One thread's buffers and its way to the receiver.
 struct Worker<S> {
     content: Vec<u8>,
+    bytes: Vec<u8>,
     encoder: Encoder,
     sink: S,
+}
+
+/// A batch without contents, and where in the buffer the content of each of its entries lies.
+struct Gathered {
+    batch: Batch<'static>,
+    places: Vec<(u32, Range<usize>)>,
+}
+
+impl<S: BatchSink> Worker<S> {
+    /// Reads and hashes pieces that begin at chunk `first`.
+    fn gather(&mut self, source: &Source<'_>, first: u64, pieces: Vec<Piece>, done: &mut SendReport) -> Result<Gathered> {
+        let Source { disk, chunk_size, control } = *source;
+        let mut entries = Vec::new();
+        let (mut places, mut end) = (Vec::new(), 0);
+        for piece in pieces {
+            let (first, count) = match piece {
+                Piece::Zeros { count } => {
+                    push_zeros(&mut entries, count);
+                    continue;
+                }
+                Piece::Read { first, count, .. } => (first, count),
+            };
+            let offset = first * u64::from(chunk_size);
+            let len = (disk.size() - offset).min(count * u64::from(chunk_size));
+            control.pace(len);
+            done.read += len;
+            // What was just read is still in the processor's cache when it is hashed, if that follows at once.
+            let step = if disk.reads_cheaply() { u64::from(chunk_size) } else { len };
+            for at in (offset..offset + len).step_by(step as usize) {
+                let room = end..end + (offset + len - at).min(step) as usize;
+                if self.content.len() < room.end {
+                    self.content.resize(room.end, 0);
+                }
+                disk.read_at(&mut self.content[room.clone()], at).map_err(reading)?;
+                let mut start = room.start;
+                for content in self.content[room].chunks(chunk_size as usize) {
+                    let place = start..start + content.len();
+                    start = place.end;
+                    if is_zero(content) {
+                        push_zeros(&mut entries, 1);
+                        continue;
+                    }
+                    places.push((entries.len() as u32, place));
+                    entries.push(Entry::Chunk(ChunkDigest::of(content)));
+                    // Zeros behind it need no place.
+                    end = start;
+                }
+            }
+        }
+        Ok(Gathered { batch: Batch { first, entries, contents: Vec::new() }, places })
+    }
+
+    /// Asks what the receiver lacks, and sends it.
+    fn deliver(&mut self, gathered: &Gathered, done: &mut SendReport) -> Result<()> {
+        let Gathered { batch, places } = gathered;
+        let bare = batch.encode();
+        // Bytes of content, before encoding, that the batch under way carries.
+        let mut carried = 0;
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&bare);
+        // A receiver may lose something between two answers, but not again and again.
+        for _ in 0..5 {
+            let delivery = ImageError::remote("handing chunks to the store");
+            let lacking = match self.sink.deliver(&mut self.bytes).map_err(delivery)? {
+                BatchAnswer::Accepted => {
+                    done.known = places.iter().map(|(_, place)| place.len() as u64).sum::<u64>() - carried;
+                    return Ok(());
+                }
+                BatchAnswer::Lacking(lacking) => lacking,
+            };
+            carried = 0;
+            self.bytes.clear();
+            self.bytes.extend_from_slice(&bare);
+            let mut carries = HashSet::new();
+            for (entry, place) in places.iter().filter(|(entry, _)| lacking.contains(entry)) {
+                // One content serves every entry behind it that has the same digest.
+                if let Some(Entry::Chunk(digest)) = batch.entries.get(*entry as usize)
+                    && !carries.insert(*digest)
+                {
+                    continue;
+                }
+                let content = &self.content[place.clone()];
+                let (codec, encoded) = self.encoder.encode(content).map_err(reading)?;
+                push_content(&mut self.bytes, *entry, codec, encoded);
+                done.sent += encoded.len() as u64;
+                carried += content.len() as u64;
+            }
+        }
+        let endless = std::io::Error::other("it lacks what it was just given");
+        Err(ImageError::Remote { doing: "handing chunks to the store", error: Box::new(endless) })
+    }
 }
 
 /// Reads a disk from chunk `next` on and delivers it through sinks, as many at once as `control` has threads.
@@ -54,7 +158,7 @@ pub fn send_disk<S: BatchSink>(
     control: &Control<'_>,
 ) -> Result<SendReport> {
     let size = disk.size();
-    let reading = |error| ImageError::Remote { doing: "reading the disk", error: Box::new(error) };
+    let source = Source { disk, chunk_size, control };
     let mut walk = Walk::new(disk, chunk_size, next);
     let mut first = next;
     let mut ahead: Option<Piece> = None;
@@ -91,75 +195,13 @@ pub fn send_disk<S: BatchSink>(
         || {
             let encoder = Encoder::new(compression, chunk_size).map_err(reading)?;
             let sink = connect().map_err(|error| ImageError::Remote { doing: "connecting to the store", error })?;
-            Ok(Worker { content: Vec::new(), encoder, sink })
+            Ok(Worker { content: Vec::new(), bytes: Vec::new(), encoder, sink })
         },
         |worker, (begin, pieces)| {
-            let mut batch = Batch { first: begin, entries: Vec::new(), contents: Vec::new() };
-            // Where each chunk's content lies in the buffer.
-            let mut places = Vec::new();
-            worker.content.clear();
             let mut done = SendReport::default();
-            for piece in pieces {
-                let (first, count) = match piece {
-                    Piece::Zeros { count } => {
-                        push_zeros(&mut batch.entries, count);
-                        continue;
-                    }
-                    Piece::Read { first, count, .. } => (first, count),
-                };
-                let offset = first * u64::from(chunk_size);
-                let len = (size - offset).min(count * u64::from(chunk_size));
-                control.pace(len);
-                let start = worker.content.len();
-                worker.content.resize(start + len as usize, 0);
-                disk.read_at(&mut worker.content[start..], offset).map_err(reading)?;
-                done.read += len;
-                let mut at = start;
-                for index in first..first + count {
-                    let place = at..at + chunk_len(size, chunk_size, index);
-                    at = place.end;
-                    let content = &worker.content[place.clone()];
-                    if is_zero(content) {
-                        push_zeros(&mut batch.entries, 1);
-                        continue;
-                    }
-                    places.push((batch.entries.len() as u32, place));
-                    batch.entries.push(Entry::Chunk(ChunkDigest::of(content)));
-                }
-            }
-            let end = begin + batch.chunks().unwrap_or(0);
-            let bare = batch.encode();
-            // Bytes of content, before encoding, that the batch under way carries.
-            let (mut full, mut carried) = (bare.clone(), 0);
-            // A receiver may lose something between two answers, but not again and again.
-            for _ in 0..5 {
-                let delivery = ImageError::remote("handing chunks to the store");
-                let lacking = match worker.sink.deliver(full).map_err(delivery)? {
-                    BatchAnswer::Accepted => {
-                        done.known = places.iter().map(|(_, place)| place.len() as u64).sum::<u64>() - carried;
-                        return Ok((end, done));
-                    }
-                    BatchAnswer::Lacking(lacking) => lacking,
-                };
-                full = bare.clone();
-                carried = 0;
-                let mut carries = HashSet::new();
-                for (entry, place) in places.iter().filter(|(entry, _)| lacking.contains(entry)) {
-                    // One content serves every entry behind it that has the same digest.
-                    if let Some(Entry::Chunk(digest)) = batch.entries.get(*entry as usize)
-                        && !carries.insert(*digest)
-                    {
-                        continue;
-                    }
-                    let content = &worker.content[place.clone()];
-                    let (codec, encoded) = worker.encoder.encode(content).map_err(reading)?;
-                    push_content(&mut full, *entry, codec, encoded);
-                    done.sent += encoded.len() as u64;
-                    carried += content.len() as u64;
-                }
-            }
-            let endless = std::io::Error::other("it lacks what it was just given");
-            Err(ImageError::Remote { doing: "handing chunks to the store", error: Box::new(endless) })
+            let gathered = worker.gather(&source, begin, pieces, &mut done)?;
+            worker.deliver(&gathered, &mut done)?;
+            Ok((begin + gathered.batch.chunks().unwrap_or(0), done))
         },
         |(end, done): (u64, SendReport)| {
             report.read += done.read;

@@ -65,11 +65,11 @@ struct Direct<'a> {
 }
 
 impl BatchSink for Direct<'_> {
-    fn deliver(&mut self, batch: Vec<u8>) -> Result<BatchAnswer, SinkError> {
+    fn deliver(&mut self, batch: &mut Vec<u8>) -> Result<BatchAnswer, SinkError> {
         if self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err() {
             return Err("the network is gone".into());
         }
-        let answer = self.capture.take(&Batch::decode(&batch)?)?;
+        let answer = self.capture.take(&Batch::decode(batch)?)?;
         Ok(BatchAnswer::decode(&answer.encode())?)
     }
 }
