@@ -65,7 +65,13 @@ struct Gathered {
 
 impl<S: BatchSink> Worker<S> {
     /// Reads and hashes pieces that begin at chunk `first`.
-    fn gather(&mut self, source: &Source<'_>, first: u64, pieces: Vec<Piece>, done: &mut SendReport) -> Result<Gathered> {
+    fn gather(
+        &mut self,
+        source: &Source<'_>,
+        first: u64,
+        pieces: Vec<Piece>,
+        done: &mut SendReport,
+    ) -> Result<Gathered> {
         let Source { disk, chunk_size, control } = *source;
         let mut entries = Vec::new();
         let (mut places, mut end) = (Vec::new(), 0);
