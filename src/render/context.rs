@@ -2,220 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::values::{
+    AgentValues, CaptureValues, DeployValues, DiskValues, GuestValues, ItemValues, MachineValues, NicValues,
+    PlanValues, PostValues, PowerValues, RunValues, ScriptValues, ServiceValues, SourceValues, SshValues, StoreValues,
+    ToolValues, VmValues, WindowsValues,
+};
 use crate::guest::windows::{Device, ServiceRule, TargetTables};
 use crate::inventory::{ResolvedMachine, ResolvedPlan};
 use crate::plan::{
-    AgentSource, Allocation, Budget, CaptureRead, Compression, Convert, DeployBy, DiskFormat, Encryption, EndState,
-    Firmware, GuestScript, Host, Machine, Nic, OnReadError, Power, ScriptTime, SecretRef,
+    AgentSource, Budget, CaptureRead, Convert, DeployBy, Encryption, GuestScript, Host, Machine, Nic, OnReadError,
+    Power, ScriptTime, SecretRef,
 };
 use crate::provider::{ArtifactSpec, Provider, ServiceMode, ToolSpec, file_stem};
-
-#[derive(Serialize)]
-struct MachineValues<'a> {
-    plan: PlanValues<'a>,
-    store: StoreValues<'a>,
-    machine: &'a str,
-    settings: &'a Map<String, Value>,
-    target: Map<String, Value>,
-    vm: VmValues<'a>,
-    network: &'a Value,
-    nics: Vec<NicValues<'a>>,
-    inventory_nics: Vec<NicValues<'a>>,
-    disks: Vec<DiskValues<'a>>,
-    agent: AgentValues<'a>,
-    ssh: SshValues<'a>,
-    capture: CaptureValues,
-    deploy: DeployValues,
-    guest: GuestValues<'a>,
-    post: PostValues<'a>,
-    tools: Vec<ToolValues<'a>>,
-    files: BTreeMap<String, String>,
-    items: ItemValues,
-}
-
-#[derive(Serialize)]
-struct PlanValues<'a> {
-    name: &'a str,
-    root: &'a str,
-}
-
-#[derive(Serialize)]
-struct StoreValues<'a> {
-    path: &'a str,
-    encrypted: bool,
-    key: String,
-}
-
-#[derive(Serialize)]
-struct VmValues<'a> {
-    name: &'a str,
-    memory: u64,
-    memory_mib: u64,
-    agent_memory_mib: u64,
-    cpus: u32,
-    firmware: Firmware,
-    disk_format: DiskFormat,
-    allocation: Allocation,
-    network: &'a str,
-}
-
-#[derive(Serialize)]
-struct NicValues<'a> {
-    id: String,
-    mac: &'a str,
-    name: &'a str,
-}
-
-#[derive(Serialize)]
-struct DiskValues<'a> {
-    id: String,
-    file: String,
-    format: DiskFormat,
-    size: u64,
-    device: String,
-    source: SourceValues<'a>,
-}
-
-#[derive(Serialize)]
-struct SourceValues<'a> {
-    path: &'a str,
-    format: DiskFormat,
-    identity: &'a str,
-    serial: &'a str,
-    device: &'a str,
-}
-
-/// The running machine that is read over ssh; nothing is used of it otherwise.
-#[derive(Default, Serialize)]
-struct SshValues<'a> {
-    used: bool,
-    host: &'a str,
-    user: &'a str,
-    port: u16,
-    key: &'a str,
-    known_hosts: &'a str,
-    frozen: bool,
-    freeze: String,
-    accepted: bool,
-}
-
-/// The machine that boots into the agent; nothing is used of it otherwise.
-#[derive(Serialize)]
-struct AgentValues<'a> {
-    used: bool,
-    mac: &'a str,
-    uuid: &'a str,
-    serial: &'a str,
-    power: PowerValues<'a>,
-}
-
-/// How the machine's power is switched; a person does it if both addresses are empty.
-#[derive(Serialize)]
-struct PowerValues<'a> {
-    redfish: &'a str,
-    certificate: &'a str,
-    ipmi: &'a str,
-    cipher: String,
-    user: &'a str,
-    password: String,
-}
-
-#[derive(Serialize)]
-struct CaptureValues {
-    compression: Compression,
-    whole: bool,
-    zero_unreadable: bool,
-    limited: bool,
-    limit: String,
-    budgeted: bool,
-    budget: String,
-}
-
-#[derive(Serialize)]
-struct DeployValues {
-    by_agent: bool,
-    budgeted: bool,
-    budget: String,
-}
-
-fn budget(budget: &Budget) -> String {
-    format!("{}={}", budget.name, budget.rate)
-}
-
-#[derive(Serialize)]
-struct GuestValues<'a> {
-    converted: bool,
-    root: &'a str,
-    serial_console: bool,
-    skip: &'a [String],
-    addresses: Vec<String>,
-    keys: Vec<String>,
-    run: RunValues<'a>,
-    drivers: &'a [String],
-    services: Vec<ServiceValues<'a>>,
-    windows: WindowsValues<'a>,
-}
-
-/// The user's own scripts, by when they run.
-#[derive(Serialize)]
-struct RunValues<'a> {
-    before: Vec<ScriptValues<'a>>,
-    after: Vec<ScriptValues<'a>>,
-    first_boot: Vec<ScriptValues<'a>>,
-}
-
-#[derive(Serialize)]
-struct ScriptValues<'a> {
-    number: usize,
-    name: &'a str,
-    timeout: String,
-    /// The step may take a little longer than the script, which is ended first.
-    step_timeout: String,
-    lines: Vec<&'a str>,
-}
-
-/// The provider's tables for Windows, a line for each entry.
-#[derive(Serialize)]
-struct WindowsValues<'a> {
-    devices: Vec<String>,
-    services: Vec<String>,
-    hal: &'a [String],
-    driver_source: &'a str,
-}
-
-#[derive(Serialize)]
-struct ServiceValues<'a> {
-    name: &'a str,
-    mode: &'a str,
-}
-
-#[derive(Serialize)]
-struct PostValues<'a> {
-    action: EndState,
-    probes: &'a [String],
-    waits: bool,
-    wait_for: &'a str,
-    timeout: String,
-}
-
-#[derive(Serialize)]
-struct ToolValues<'a> {
-    tool: &'a str,
-    package: &'a str,
-}
-
-/// The items of each script, in order, as its last line names them.
-#[derive(Serialize)]
-struct ItemValues {
-    validate: String,
-    capture: String,
-    create_vm: String,
-    deploy_vm: String,
-    cleanup_vm: String,
-}
 
 /// A host with what is the same for all of its machines.
 pub struct HostSide<'a> {
@@ -406,6 +206,10 @@ fn power_values(power: &Power) -> PowerValues<'_> {
             ..nobody
         },
     }
+}
+
+fn budget(budget: &Budget) -> String {
+    format!("{}={}", budget.name, budget.rate)
 }
 
 /// How the kernel counts disks: a to z, aa to zz and on.

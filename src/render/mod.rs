@@ -8,6 +8,7 @@ mod artifact;
 mod context;
 mod engine;
 mod escape;
+mod values;
 
 pub use artifact::{ArtifactRecord, ArtifactSet, NoSink, Sink, render};
 pub use engine::{Engine, RenderError, Values};

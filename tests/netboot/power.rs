@@ -1,13 +1,11 @@
 //! Power through real emulators of management controllers, which switch a real QEMU process.
 
 use std::fs;
-use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use super::lab::{PATIENCE, require_tool_anywhere};
+use super::bmc::{Bmc, free_port};
+use super::lab::require_tool_anywhere;
 use crate::common::TestSite;
 
 /// A machine: `machine.sh on|off|boot WHERE|state`.
@@ -37,36 +35,17 @@ case "$2 $3" in
 esac
 "#;
 
-/// sushy-tools with its in-memory machine, whose power is the QEMU's.
-const SUSHY: &str = r#"
-import subprocess, sys
-from sushy_tools.emulator.resources.systems import fakedriver
-machine = sys.argv[1]
-def switch(self, identity, state):
-    system = self._get(identity)
-    off = state in ('ForceOff', 'GracefulShutdown', 'ForceRestart')
-    on = state in ('On', 'ForceOn', 'ForceRestart')
-    subprocess.run([machine, 'boot', 'n' if system.get('boot_device') == 'Pxe' else 'c'], check=True)
-    if off:
-        subprocess.run([machine, 'off'], check=True)
-    if on:
-        subprocess.run([machine, 'on'], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    self._update(system, power_state='On' if on else 'Off')
-fakedriver.FakeDriver.set_power_state = switch
-from sushy_tools.emulator import main
-sys.argv = ['sushy-emulator'] + sys.argv[2:]
-sys.exit(main.main())
-"#;
-
 struct Emulator {
     site: TestSite,
-    child: Child,
+    child: Option<Child>,
 }
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
         let _ = Command::new(self.site.join("machine.sh")).arg("off").status();
     }
 }
@@ -89,10 +68,6 @@ fn plan(site: &TestSite, power: &str) {
     site.write("plan.yaml", text);
 }
 
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// What every kind of power must do.
 fn a_machine_is_switched(emulator: &Emulator) {
     let power = |words: &[&str], said: &str| {
@@ -110,50 +85,18 @@ fn a_machine_is_switched(emulator: &Emulator) {
 
 #[test]
 fn redfish_switches_a_machine_and_trusts_one_certificate() {
-    let home = PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into()));
-    let python = home.join(".cache/replant/emulators/bin/python");
-    assert!(python.is_file(), "this test needs sushy-tools: tests/run.sh installs it below ~/.cache/replant");
-    require_tool_anywhere("openssl", "openssl");
-    let (site, port) = (site(), free_port());
-    let setup = format!(
-        "openssl req -x509 -newkey rsa:2048 -nodes -keyout bmc.key -out bmc.pem -days 2 -subj /CN=bmc 2>/dev/null; \
-         mkdir state; {} -c \"import bcrypt; print('admin:' + bcrypt.hashpw(b'secret', bcrypt.gensalt(4)).decode())\" >users",
-        python.display()
-    );
-    assert!(Command::new("sh").args(["-ec", &setup]).current_dir(site.path()).status().unwrap().success());
-    let folder = site.path().display().to_string();
-    site.write("sushy.py", SUSHY);
-    site.write(
-        "sushy.conf",
-        format!(
-            "SUSHY_EMULATOR_LISTEN_IP='127.0.0.1'\nSUSHY_EMULATOR_LISTEN_PORT={port}\n\
-             SUSHY_EMULATOR_SSL_CERT='{folder}/bmc.pem'\nSUSHY_EMULATOR_SSL_KEY='{folder}/bmc.key'\n\
-             SUSHY_EMULATOR_AUTH_FILE='{folder}/users'\nSUSHY_EMULATOR_STATE_DIR='{folder}/state'\n"
-        ),
-    );
-    let mut command = Command::new(python);
-    command.arg(site.join("sushy.py")).arg(site.join("machine.sh")).arg("--fake").arg("--config");
-    command.arg(site.join("sushy.conf")).stdout(Stdio::null()).stderr(Stdio::null());
-    let emulator = Emulator { child: command.spawn().expect("the emulator starts"), site };
-    let begun = Instant::now();
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(begun.elapsed() < PATIENCE, "the emulator does not listen");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    let site = site();
+    let bmc = Bmc::start(&site, None);
+    let emulator = Emulator { child: None, site };
     let site = &emulator.site;
     let access = |password: &str, certificate: &str| {
-        plan(
-            site,
-            &format!(
-                "{{ redfish: {{ url: \"https://127.0.0.1:{port}\", user: admin, password: {{ command: echo {password} }}, \
-                 certificate: \"{certificate}\" }} }}"
-            ),
-        );
+        plan(site, &bmc.power(password, certificate));
     };
     access("secret", &format!("sha256:{}", "0".repeat(64)));
     let refused = site.replant(&["power", "web01", "on"]).expect(1);
     let shown = site.replant(&["power", "web01", "certificate"]).expect(0).stdout;
     let certificate = shown.lines().next().unwrap();
+    assert_eq!(certificate, bmc.certificate());
     assert!(refused.stderr.contains(certificate) && refused.stderr.contains("the plan trusts sha256:0"));
     access("wrong", certificate);
     assert!(site.replant(&["power", "web01", "on"]).expect(1).stderr.contains("refuses the user `admin`"));
@@ -186,7 +129,7 @@ fn ipmi_switches_a_machine_and_its_password_is_in_no_argument_list() {
     let mut command = Command::new("ipmi_sim");
     command.args(["-n", "-c", "lan.conf", "-f", "sim.emu", "-s", "state"]).current_dir(site.path());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let emulator = Emulator { child: command.spawn().expect("the emulator starts"), site };
+    let emulator = Emulator { child: Some(command.spawn().expect("the emulator starts")), site };
     let access = |password: &str| {
         plan(
             &emulator.site,

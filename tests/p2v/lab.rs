@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::TestSite;
 use crate::end_to_end::run;
-use crate::netboot::{BootLab, shell};
+use crate::netboot::{Bmc, BootLab, shell};
 
 /// Longest wait for anything: six machines at once on an overloaded host.
 pub const PATIENCE: Duration = Duration::from_secs(900);
@@ -82,30 +82,104 @@ pub struct Metal {
 impl Chassis<'_> {
     /// Switches it on: it boots from its adapter, then from its first disk.
     pub fn power_on(&self, lab: &BootLab, site: &TestSite) -> Metal {
-        let console = site.join(format!("{}.log", self.serial));
-        let mut command = BootLab::inside(lab.namespace(), "qemu-system-x86_64");
-        command.args(["-machine", "q35,graphics=off", "-accel", "tcg,tb-size=256", "-cpu", "qemu64", "-m", "512"]);
-        command.args(["-nodefaults", "-display", "none", "-device", "i6300esb", "-action", "watchdog=reset"]);
-        command.arg("-smbios").arg(format!("type=1,manufacturer=ACME,product=Server,serial={}", self.serial));
-        command.args(["-uuid", &uuid(self.serial)]);
-        command.arg("-netdev").arg(format!("tap,id=n,ifname={},script=no,downscript=no", self.tap));
-        command.arg("-device").arg(format!("e1000,netdev=n,mac={},bootindex=1", self.mac));
+        let words = self.words(site);
+        let mut command = BootLab::inside(lab.namespace(), &words[0]);
+        let child = command.args(&words[1..]).stdin(Stdio::null()).spawn().expect("QEMU starts");
+        Metal { child, console: self.console(site) }
+    }
+
+    /// Puts it behind a management controller, which switches it by `machine.sh`: off, and set to boot from its first disk.
+    pub fn behind_controller(&self, lab: &BootLab, site: &TestSite) -> Managed {
+        let quoted = |word: &String| format!("'{word}'");
+        let network = self.words(site).iter().map(quoted).collect::<Vec<_>>().join(" ");
+        // The disks go before the adapter.
+        let disk = network.replace("bootindex=1'", "bootindex=9'");
+        assert_ne!(network, disk);
+        site.write("machine.sh", MACHINE.replace("NETWORK", &network).replace("DISK", &disk));
+        run(Command::new("chmod").arg("755").arg(site.join("machine.sh")));
+        let bmc = Bmc::start(site, Some(lab.namespace()));
+        Managed { bmc, script: site.join("machine.sh"), console: self.console(site) }
+    }
+
+    fn console(&self, site: &TestSite) -> PathBuf {
+        site.join(format!("{}.log", self.serial))
+    }
+
+    /// The program and its arguments.
+    fn words(&self, site: &TestSite) -> Vec<String> {
+        let mut words: Vec<String> = Vec::new();
+        let mut add = |more: &[&str]| words.extend(more.iter().map(|word| (*word).to_owned()));
+        add(&["qemu-system-x86_64", "-machine", "q35,graphics=off", "-accel", "tcg,tb-size=256", "-cpu", "qemu64"]);
+        add(&["-m", "512", "-nodefaults", "-display", "none", "-device", "i6300esb", "-action", "watchdog=reset"]);
+        add(&["-smbios", &format!("type=1,manufacturer=ACME,product=Server,serial={}", self.serial)]);
+        add(&["-uuid", &uuid(self.serial)]);
+        add(&["-netdev", &format!("tap,id=n,ifname={},script=no,downscript=no", self.tap)]);
+        add(&["-device", &format!("e1000,netdev=n,mac={},bootindex=1", self.mac)]);
         if self.uefi {
             let variables = site.join(format!("{}-vars.fd", self.serial));
             std::fs::copy("/usr/share/OVMF/OVMF_VARS_4M.fd", &variables).expect("UEFI: apt-get install ovmf");
-            command.args(["-drive", "if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd"]);
-            command.arg("-drive").arg(format!("if=pflash,format=raw,unit=1,file={}", variables.display()));
+            add(&["-drive", "if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd"]);
+            add(&["-drive", &format!("if=pflash,format=raw,unit=1,file={}", variables.display())]);
         }
         for (number, (file, serial)) in self.disks.iter().enumerate() {
-            command.arg("-drive").arg(format!("file={file},format=raw,if=none,id=hd{number},cache=unsafe"));
+            add(&["-drive", &format!("file={file},format=raw,if=none,id=hd{number},cache=unsafe")]);
             let order = number + 2;
-            command.arg("-device");
-            command.arg(format!("ide-hd,bus=ide.{number},drive=hd{number},serial={serial},bootindex={order}"));
+            let drive = format!("ide-hd,bus=ide.{number},drive=hd{number},serial={serial},bootindex={order}");
+            add(&["-device", &drive]);
         }
-        command.arg("-serial").arg(format!("file:{}", console.display()));
-        let child = command.stdin(Stdio::null()).spawn().expect("QEMU starts");
-        Metal { child, console }
+        add(&["-serial", &format!("file:{}", self.console(site).display())]);
+        words
     }
+}
+
+/// `machine.sh on|off|boot n|boot c|state`: what a management controller does to its machine.
+const MACHINE: &str = r#"#!/bin/sh
+cd "${0%/*}"
+alive() { [ -s qemu.pid ] && kill -0 "$(cat qemu.pid)" 2>/dev/null; }
+case $1 in
+on)
+    alive && exit
+    echo "on $(cat boot 2>/dev/null || echo c)" >>switched
+    case $(cat boot 2>/dev/null) in
+    n) NETWORK -daemonize -pidfile qemu.pid ;;
+    *) DISK -daemonize -pidfile qemu.pid ;;
+    esac
+    ;;
+off) alive && kill "$(cat qemu.pid)"; while alive; do sleep 0.1; done ;;
+boot) echo "$2" >boot ;;
+state) if alive; then echo on; else echo off; fi ;;
+esac
+"#;
+
+/// A machine whose power a management controller switches. It is cut when this is dropped.
+pub struct Managed {
+    /// The controller.
+    pub bmc: Bmc,
+    script: PathBuf,
+    console: PathBuf,
+}
+
+impl Managed {
+    /// Whether it is on.
+    pub fn is_on(&self) -> bool {
+        run(Command::new(&self.script).arg("state")).trim() == "on"
+    }
+
+    /// What its console has shown since it was switched on.
+    pub fn console(&self) -> String {
+        shown(&self.console)
+    }
+}
+
+impl Drop for Managed {
+    fn drop(&mut self) {
+        let _ = Command::new(&self.script).arg("off").status();
+    }
+}
+
+/// What a console has shown.
+fn shown(console: &Path) -> String {
+    String::from_utf8_lossy(&std::fs::read(console).unwrap_or_default()).replace('\0', "")
 }
 
 /// A UUID of its own for each serial number.
@@ -117,7 +191,7 @@ fn uuid(serial: &str) -> String {
 impl Metal {
     /// What its console has shown since it was switched on.
     pub fn console(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(&self.console).unwrap_or_default()).replace('\0', "")
+        shown(&self.console)
     }
 
     /// Waits until its console shows the text.
@@ -136,10 +210,9 @@ impl Metal {
     #[track_caller]
     pub fn goes_off(mut self) {
         let console = self.console.clone();
-        let shown = || String::from_utf8_lossy(&std::fs::read(&console).unwrap_or_default()).into_owned();
         wait_for(
             || self.child.try_wait().expect("it can be looked at").is_some(),
-            || format!("the machine stays on:\n{}", tail(&shown())),
+            || format!("the machine stays on:\n{}", tail(&shown(&console))),
         );
     }
 }
@@ -226,6 +299,12 @@ impl Apply {
     /// Waits for its end.
     #[track_caller]
     pub fn ends(&mut self, metal: &[&Metal]) -> i32 {
+        self.ends_beside(&|| metal.iter().map(|metal| metal.console()).collect())
+    }
+
+    /// As [`Self::ends`], with what consoles show, for when it does not.
+    #[track_caller]
+    pub fn ends_beside(&mut self, consoles: &dyn Fn() -> Vec<String>) -> i32 {
         let mut code = None;
         let log = self.log.clone();
         wait_for(
@@ -234,7 +313,7 @@ impl Apply {
                 code.is_some()
             },
             || {
-                let consoles: Vec<String> = metal.iter().map(|metal| tail(&metal.console())).collect();
+                let consoles: Vec<String> = consoles().iter().map(|console| tail(console)).collect();
                 let said = std::fs::read_to_string(&log).unwrap_or_default();
                 format!("apply does not end:\n{}\n--- consoles\n{}", tail(&said), consoles.join("\n---\n"))
             },

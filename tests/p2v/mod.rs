@@ -7,5 +7,6 @@ mod bios;
 mod faults;
 mod lab;
 mod plan;
+mod shell;
 mod uefi;
 mod watchdog;
