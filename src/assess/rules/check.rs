@@ -18,7 +18,7 @@ use crate::diagnostic::{Diagnostic, Span};
 use crate::hardware::Firmware;
 use crate::inventory::model::Document;
 use crate::inventory::{DiskFacts, KnownPlan, ResolvedPlan};
-use crate::plan::{Convert, HostName, Machine, Nic, Plan};
+use crate::plan::{Convert, DeployBy, HostName, Machine, Nic, Plan};
 use crate::provider::{Catalog, Provider, RulePlace, RuleScope};
 use crate::units::ByteCount;
 
@@ -278,7 +278,8 @@ fn machine_values(
         .text("host", &machine.target.host.value.0)
         .text("network", &machine.target.network.value)
         .text("format", &machine.target.disk_format.word())
-        .text("allocation", &machine.target.allocation.word());
+        .text("allocation", &machine.target.allocation.word())
+        .text("deploy", if machine.target.deploy == DeployBy::Agent { "agent" } else { "host" });
     let mut longest = 0;
     target.put(
         "settings",
@@ -293,9 +294,15 @@ fn machine_values(
         system.whole("installed_memory", memory.0);
     }
 
+    let source = match (&machine.source.ssh, &machine.source.agent) {
+        (Some(_), _) => "ssh",
+        (None, Some(_)) => "agent",
+        (None, None) => "disks",
+    };
     let mut values = Fields::default();
     values
         .text("name", &machine.name.value.0)
+        .text("source", source)
         .text("vm_name", &machine.target.vm_name)
         .text("vm_key", &vm_key)
         .text("role", &machine.workload.role.word())
