@@ -40,6 +40,7 @@ mod map;
 mod marker;
 mod name;
 mod pack;
+mod pack_writer;
 mod rate;
 mod record;
 pub mod remote;

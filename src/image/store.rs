@@ -5,7 +5,6 @@ use std::sync::{Mutex, RwLock};
 
 use serde::{Deserialize, Serialize};
 
-use super::append::Writers;
 use super::catalog::{Catalog, PackFiles};
 use super::error::{ImageError, Result};
 use super::hex;
@@ -13,6 +12,7 @@ use super::key::{KeySlot, Keys, MasterKey, SlotFault, StoreKey, random};
 use super::lock::Lease;
 use super::manifest::{self, ImageId, Manifest, Unfinished, sync_folder, write_file};
 use super::name::{DiskName, escape};
+use super::pack_writer::Writers;
 use super::seal::Cipher;
 
 /// Chunk size of a store that asks for no other; `docs/image-store.md` says why.
