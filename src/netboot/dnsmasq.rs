@@ -121,6 +121,7 @@ impl DnsmasqFiles {
             "lease_file": files.path("leases").display().to_string(),
             "hosts_file": files.path("hosts").display().to_string(),
             "tftp_root": tftp.display().to_string(),
+            "address": interface.address.to_string(),
             "site": format!("{}:{http}", interface.address),
             "proxy": *mode == DhcpMode::Proxy,
             "network": interface.network().to_string(),

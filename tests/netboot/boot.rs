@@ -69,7 +69,7 @@ fn uefi_boots_the_agent_through_proxy_dhcp_and_tftp() {
 }
 
 #[test]
-fn long_uefi_full_dhcp_and_bios_proxy() {
+fn long_uefi_full_dhcp_once() {
     if !long() {
         return;
     }
@@ -83,7 +83,10 @@ fn long_uefi_full_dhcp_and_bios_proxy() {
     again.shows("boots from its own disk");
     drop(again);
     assert!(service.stop().contains("local disk"));
+}
 
+#[test]
+fn bios_boots_the_agent_through_proxy_dhcp() {
     let mut lab = BootLab::new();
     let router = lab.neighbour("52:54:00:00:00:f0", Some("10.77.0.2/24"));
     let mut lan = BootLab::inside(&router, "dnsmasq");
