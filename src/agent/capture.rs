@@ -10,7 +10,7 @@ use crate::controller::{CaptureOpen, CaptureOpened, CapturedImage};
 use crate::device;
 use crate::image::remote::{BatchAnswer, BatchSink, SinkError, send_disk};
 use crate::image::used::UsedDisk;
-use crate::image::{Compression, Control, DiskReader, ImageError, ImageFormat, Tick, open_source};
+use crate::image::{Compression, Control, DiskReader, ImageError, ImageFormat, OnReadError, Tick, open_source};
 use crate::units::{ByteCount, ByteRate};
 
 use super::discover::{SeenDisk, disks};
@@ -213,7 +213,11 @@ pub fn capture(
         let channel = link.client.channel(PATIENCE)?.asking(standing.clone());
         Ok(Sink { channel, path: path("batch") })
     };
-    let sent = send_disk(&used, opened.chunk_size, opened.next_chunk, compression, connect, &control)?;
+    let on_error = if opened.zero_unreadable { OnReadError::ZeroAndReport } else { OnReadError::Fail };
+    let sent = send_disk(&used, opened.chunk_size, opened.next_chunk, compression, on_error, connect, &control)?;
+    if sent.unreadable > 0 {
+        note(format!("{disk}: {} could not be read and are zeros in the image", ByteCount(sent.unreadable)));
+    }
     let image: CapturedImage = serde_json::from_slice(&channel.post(&path("finish"), Vec::new())?)
         .map_err(|error| CaptureError::Answer(error.to_string()))?;
     let fact = |name: &str, value: String| (format!("{disk}.{name}"), value);
@@ -222,6 +226,7 @@ pub fn capture(
         fact("digest", image.digest),
         fact("bytes-read", sent.read.to_string()),
         fact("bytes-sent", sent.sent.to_string()),
+        fact("bytes-unreadable", sent.unreadable.to_string()),
     ])
 }
 

@@ -17,6 +17,7 @@ mod init;
 mod inspect;
 mod inventory;
 mod limit;
+mod live_volumes;
 mod logging;
 mod netboot;
 mod patch;

@@ -16,7 +16,7 @@ use crate::render::render;
 
 use super::apply::SelectionArgs;
 use super::prepare::{Prepared, prepare};
-use super::{Exit, Failure, Global, guest_edits, preview, say};
+use super::{Exit, Failure, Global, guest_edits, live_volumes, preview, say};
 
 /// The arguments of `replant plan`.
 #[derive(Debug, clap::Args)]
@@ -31,6 +31,9 @@ pub struct PlanArgs {
     /// With --detail: look into Linux guests, too; starts the agent with each machine's source disks, which it only reads
     #[arg(long, requires = "detail")]
     inspect: bool,
+    /// Ask machines behind ssh which of their volumes would be read from snapshots, and what that takes; changes nothing there
+    #[arg(long)]
+    look: bool,
     /// Explain one task: each input, and what it was when the task was last done
     #[arg(long, value_name = "ADDRESS")]
     explain: Option<String>,
@@ -64,6 +67,9 @@ pub fn run(args: &PlanArgs, global: &Global) -> Result<Exit, Failure> {
         if args.detail {
             value["guests"] = serde_json::to_value(guest_edits(&prepared, args.inspect, &texts(&prepared)?)?)?;
         }
+        if args.look {
+            value["volumes"] = serde_json::to_value(live_volumes(&prepared))?;
+        }
         anstream::println!("{value}");
     } else {
         show(&prepared);
@@ -72,6 +78,9 @@ pub fn run(args: &PlanArgs, global: &Global) -> Result<Exit, Failure> {
         let texts = texts(&prepared)?;
         detail(&prepared, &texts)?;
         guest_edits::print(&guest_edits(&prepared, args.inspect, &texts)?);
+    }
+    if args.look && !global.json {
+        live_volumes::print(&live_volumes(&prepared));
     }
     let changes = prepared.preview.has_changes();
     if let Some(out) = &args.out {
@@ -132,6 +141,11 @@ fn texts(prepared: &Prepared) -> Result<BTreeMap<String, String>, Failure> {
     let chosen = |machine: &Machine| wanted.contains(&*file_stem(&machine.name.value.0));
     render(&prepared.plan, &prepared.catalog, &chosen, &sink)?;
     Ok(texts.into_inner().expect("the threads have ended"))
+}
+
+fn live_volumes(prepared: &Prepared) -> Vec<live_volumes::LiveVolumes> {
+    let wanted = folders(&prepared.selected);
+    live_volumes::collect(prepared, &|machine: &Machine| wanted.contains(&*file_stem(&machine.name.value.0)))
 }
 
 fn guest_edits(

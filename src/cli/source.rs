@@ -1,6 +1,8 @@
 //! `replant source`.
 
 mod live;
+mod target;
+mod volumes;
 
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
@@ -29,6 +31,10 @@ enum SourceVerb {
     Offline(OfflineArgs),
     /// Capture a disk of a running Linux over ssh, without a restart
     Capture(Box<live::CaptureArgs>),
+    /// Say which volumes of a running Linux a capture would read from snapshots, and what that takes; changes nothing
+    Look(volumes::LookArgs),
+    /// Remove snapshots that a capture has left on a machine
+    Release(volumes::ReleaseArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -72,6 +78,8 @@ pub fn run(args: &SourceArgs, global: &Global) -> Result<Exit, Failure> {
         SourceVerb::Check(args) => check(args, global),
         SourceVerb::Offline(args) => offline(args, global),
         SourceVerb::Capture(args) => live::run(args, global),
+        SourceVerb::Look(args) => volumes::look(args, global),
+        SourceVerb::Release(args) => volumes::release(args, global),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::image::remote::{Batch, BatchAnswer, BatchError, RemoteCapture, RemoteReport, RemoteSource};
-use crate::image::{DiskName, ImageError};
+use crate::image::{DiskName, ImageError, OnReadError};
 
 use super::protocol::{CaptureGrant, CaptureOpen, CaptureOpened};
 use super::stores;
@@ -57,6 +57,11 @@ pub struct CaptureSlot {
 /// How often a maker hears of progress.
 const TELL: Duration = Duration::from_millis(250);
 
+/// What a grant says about bytes that the medium does not give.
+fn on_read_error(zero: bool) -> OnReadError {
+    if zero { OnReadError::ZeroAndReport } else { OnReadError::Fail }
+}
+
 impl CaptureSlot {
     pub(super) fn new(grant: CaptureGrant) -> Self {
         Self { grant, open: Mutex::new(None), told: Mutex::new(None), made: Mutex::new(None) }
@@ -86,12 +91,14 @@ impl CaptureSlot {
             place: format!("agent:{device}:{}:{}", found.boot, found.device),
             identity: grant.identity.clone(),
             size: grant.size,
+            on_read_error: on_read_error(grant.zero_unreadable),
         };
         let capture = Arc::new(RemoteCapture::open(stores::open(&grant.store, grant.key.as_deref())?, source)?);
         let opened = CaptureOpened {
             chunk_size: capture.chunk_size(),
             next_chunk: capture.next_chunk(),
             compress: grant.compress,
+            zero_unreadable: grant.zero_unreadable,
             limit: grant.limit,
         };
         *open = Some(capture);

@@ -82,6 +82,7 @@ fn stage() -> &'static Stage {
             size: SIZE,
             serial: None,
             compress: true,
+            zero_unreadable: false,
             limit: None,
         };
         let made = CaptureSlot::new(grant("disk0"));

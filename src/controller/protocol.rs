@@ -68,6 +68,8 @@ pub struct CaptureOpened {
     pub next_chunk: u64,
     /// Whether chunks are to be compressed.
     pub compress: bool,
+    /// Whether bytes that the medium does not give become zeros, and are told; else they are an error.
+    pub zero_unreadable: bool,
     /// Bytes a second at most.
     pub limit: Option<u64>,
 }
@@ -91,6 +93,8 @@ pub struct CaptureGrant {
     pub serial: Option<String>,
     /// Whether chunks are compressed.
     pub compress: bool,
+    /// Whether bytes that the medium does not give become zeros, and the image names them; else they are an error.
+    pub zero_unreadable: bool,
     /// Bytes a second at most.
     pub limit: Option<u64>,
 }
@@ -261,6 +265,8 @@ pub struct CapturedImage {
     pub repeated: u64,
     /// Bytes of the disk that were done before.
     pub resumed: u64,
+    /// Bytes that the medium did not give; the image has zeros there and names them.
+    pub unreadable: u64,
 }
 
 /// The first line on the local socket: a job for a machine that is about to boot into the agent.

@@ -79,6 +79,7 @@ pub(super) async fn capture(
                         received: report.received,
                         repeated: report.repeated,
                         resumed: report.resumed,
+                        unreadable: report.unreadable,
                     };
                     let (disk, total) = (slot.disk().to_owned(), report.size);
                     let told = Report::Captured { disk, done: total, total, image: Some(image.clone()) };

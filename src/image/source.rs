@@ -127,6 +127,89 @@ const MOST_UNREADABLE: usize = 4096;
 /// How finely bad sectors are told from good ones: the kernel reads pages.
 const STEPS: [u64; 2] = [64 << 10, 4 << 10];
 
+/// Why a disk could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ReadFault {
+    /// The medium is bad, and that is no reason to go on.
+    #[error(
+        "bytes {} to {} of the disk cannot be read: the medium is bad there. Way out: with `capture: {{ on_read_error: \
+         zero-and-report }}` they become zeros and the image names them", range.start, range.end
+    )]
+    Bad {
+        /// The bytes.
+        range: Range<u64>,
+        /// What the system said.
+        #[source]
+        error: io::Error,
+    },
+    /// Something else.
+    #[error(transparent)]
+    Other(io::Error),
+}
+
+/// Fills `buffer` from `offset`; returns what could not be read and is zeros now.
+pub(super) fn read_past(
+    disk: &dyn DiskReader,
+    buffer: &mut [u8],
+    offset: u64,
+    on_error: OnReadError,
+) -> std::result::Result<Vec<Range<u64>>, ReadFault> {
+    match disk.read_at(buffer, offset) {
+        Ok(()) => Ok(Vec::new()),
+        Err(error) if is_medium_error(&error) => {
+            let mut bad = Vec::new();
+            read_around(disk, buffer, offset, on_error, &STEPS, &mut bad)?;
+            Ok(bad)
+        }
+        Err(error) => Err(ReadFault::Other(error)),
+    }
+}
+
+/// Reads in ever smaller steps, so that no more than the bad pages is lost.
+fn read_around(
+    disk: &dyn DiskReader,
+    buffer: &mut [u8],
+    offset: u64,
+    on_error: OnReadError,
+    steps: &[u64],
+    bad: &mut Vec<Range<u64>>,
+) -> std::result::Result<(), ReadFault> {
+    let Some((step, finer)) = steps.split_first() else { return Ok(()) };
+    for (index, part) in buffer.chunks_mut(*step as usize).enumerate() {
+        let start = offset + index as u64 * step;
+        match disk.read_at(part, start) {
+            Ok(()) => {}
+            Err(error) if !is_medium_error(&error) => return Err(ReadFault::Other(error)),
+            Err(_) if !finer.is_empty() => read_around(disk, part, start, on_error, finer, bad)?,
+            Err(error) => {
+                let end = start + part.len() as u64;
+                if on_error == OnReadError::Fail {
+                    return Err(ReadFault::Bad { range: start..end, error });
+                }
+                part.fill(0);
+                match bad.last_mut() {
+                    Some(last) if last.end == start => last.end = end,
+                    _ => bad.push(start..end),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A disk that loses this much is not captured but rescued.
+pub(super) fn check_unreadable(name: &str, reading: &Reading) -> Result<()> {
+    match reading.unreadable.len() > MOST_UNREADABLE {
+        true => Err(ImageError::Refused {
+            what: format!(
+                "{name} has more than {MOST_UNREADABLE} separate ranges that cannot be read: copy it with a rescue \
+                 tool first (Debian package gddrescue) and capture the copy"
+            ),
+        }),
+        false => Ok(()),
+    }
+}
+
 /// An open source.
 pub(super) struct Source<'a> {
     record: &'a SourceRecord,
@@ -167,54 +250,17 @@ impl<'a> Source<'a> {
 
     /// Fills `buffer` from `offset`; returns what could not be read and is zeros now.
     pub(super) fn read(&self, buffer: &mut [u8], offset: u64) -> Result<Vec<Range<u64>>> {
-        match self.disk.read_at(buffer, offset) {
-            Ok(()) => Ok(Vec::new()),
-            Err(error) if is_medium_error(&error) => {
-                let mut bad = Vec::new();
-                self.read_around(buffer, offset, &STEPS, &mut bad)?;
-                Ok(bad)
+        read_past(&*self.disk, buffer, offset, self.on_error).map_err(|fault| match fault {
+            ReadFault::Bad { range: Range { start, end }, error } => {
+                ImageError::BadSector { path: self.path.to_owned(), start, end, error }
             }
-            Err(error) => Err(self.read_error(error)),
-        }
+            ReadFault::Other(error) => self.read_error(error),
+        })
     }
 
-    /// Reads in ever smaller steps, so that no more than the bad pages is lost.
-    fn read_around(&self, buffer: &mut [u8], offset: u64, steps: &[u64], bad: &mut Vec<Range<u64>>) -> Result<()> {
-        let Some((step, finer)) = steps.split_first() else { return Ok(()) };
-        for (index, part) in buffer.chunks_mut(*step as usize).enumerate() {
-            let start = offset + index as u64 * step;
-            match self.disk.read_at(part, start) {
-                Ok(()) => {}
-                Err(error) if !is_medium_error(&error) => return Err(self.read_error(error)),
-                Err(_) if !finer.is_empty() => self.read_around(part, start, finer, bad)?,
-                Err(error) => {
-                    let end = start + part.len() as u64;
-                    if self.on_error == OnReadError::Fail {
-                        return Err(ImageError::BadSector { path: self.path.to_owned(), start, end, error });
-                    }
-                    part.fill(0);
-                    match bad.last_mut() {
-                        Some(last) if last.end == start => last.end = end,
-                        _ => bad.push(start..end),
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// A disk that loses this much is not captured but rescued.
+    /// Whether so much is lost that a capture is no use.
     pub(super) fn check_unreadable(&self, reading: &Reading) -> Result<()> {
-        match reading.unreadable.len() > MOST_UNREADABLE {
-            true => Err(ImageError::Refused {
-                what: format!(
-                    "{} has more than {MOST_UNREADABLE} separate ranges that cannot be read: copy it with a rescue \
-                     tool first (Debian package gddrescue) and capture the copy",
-                    self.path.display()
-                ),
-            }),
-            false => Ok(()),
-        }
+        check_unreadable(&self.path.display().to_string(), reading)
     }
 
     /// A read past the end means that the source shrank.

@@ -9,10 +9,12 @@ use crate::image::remote::{
     Batch, BatchAnswer, BatchSink, RemoteCapture, RemoteReport, RemoteSource, SendReport, SinkError, send_disk,
 };
 use crate::image::used::UsedDisk;
-use crate::image::{Compression, Control, DiskName, DiskReader, ImageError, Live, Store};
+use crate::image::{Compression, Control, DiskName, ImageError, Live, OnReadError, Store};
+use crate::units::ByteCount;
 
-use super::disk::SshDisk;
+use super::choose::SnapshotUse;
 use super::look::{Seen, look};
+use super::snapshot;
 use super::ssh::{SshError, SshTarget};
 
 /// What to capture.
@@ -32,6 +34,12 @@ pub struct LiveRequest {
     pub compression: Compression,
     /// Whether its file systems are frozen meanwhile, and how long at most.
     pub freeze: Option<Duration>,
+    /// Whether its LVM volumes are read from snapshots.
+    pub snapshot: SnapshotUse,
+    /// Bytes that each snapshot gets; a tenth of its volume if nobody says.
+    pub snapshot_room: Option<u64>,
+    /// What about bytes that the medium does not give.
+    pub on_read_error: OnReadError,
     /// An image that is not consistent will do.
     pub accept: bool,
 }
@@ -47,6 +55,8 @@ pub struct LiveReport {
     pub live: Live,
     /// How long it took.
     pub took: Duration,
+    /// Snapshots that could not be removed, and how to.
+    pub left: Option<String>,
 }
 
 /// Why there is no image.
@@ -69,6 +79,56 @@ pub enum LiveError {
         found: u64,
         /// What it should have.
         expected: u64,
+    },
+    /// Snapshots are required, and cannot be had.
+    #[error(
+        "not everything on {device} of {target} can be read from a snapshot: {why}. Make room in the volume group, give \
+         `snapshot_size`, or write `snapshot: auto`"
+    )]
+    NoSnapshot {
+        /// The device.
+        device: String,
+        /// The machine.
+        target: String,
+        /// Of what.
+        why: String,
+    },
+    /// A snapshot is no good any more.
+    #[error(
+        "the snapshot of {volume} on {target} overflowed: its {room} were full when {done} of {total} were read, so it is \
+         no state of the volume any more, and nothing of it is used. At this rate it takes `snapshot_size: {}`; \
+         fewer writes meanwhile, or a faster way to the store, make it less",
+        enough.to_string().replace(' ', "")
+    )]
+    Overflow {
+        /// The volume.
+        volume: String,
+        /// The machine.
+        target: String,
+        /// What it had.
+        room: ByteCount,
+        /// Bytes that were read until then.
+        done: ByteCount,
+        /// Bytes of the disk.
+        total: ByteCount,
+        /// What would do.
+        enough: ByteCount,
+    },
+    /// Volumes were moved or made while snapshots were taken.
+    #[error(
+        "volumes on {device} of {target} were changed while snapshots of them were taken: try again when that is done"
+    )]
+    Remapped {
+        /// The device.
+        device: String,
+        /// The machine.
+        target: String,
+    },
+    /// The connection that keeps the snapshots is gone.
+    #[error("{target}: the connection that keeps the snapshots broke, and with it they were removed; begin again")]
+    Lost {
+        /// The machine.
+        target: String,
     },
 }
 
@@ -120,24 +180,58 @@ pub fn capture_live(store: Arc<Store>, request: &LiveRequest, control: &Control<
         let (device, target) = (device.clone(), target.to_string());
         return Err(LiveError::OtherSize { device, target, found: before.size, expected: request.size });
     }
+    let (there, mut snapshots) = snapshot::open(request, &before)?;
+    let state = snapshots.as_ref().map_or_else(|| before.written.clone(), snapshot::Snapshots::place);
     let source = RemoteSource {
         disk: disk.clone(),
-        place: format!("ssh:{target}:{device}:{}:{}", before.boot, before.written),
+        place: format!("ssh:{target}:{device}:{}:{state}", before.boot),
         identity: request.identity.clone(),
         size: before.size,
+        on_read_error: request.on_read_error,
     };
     let capture = RemoteCapture::open(store, source)?;
-    let there: Box<dyn DiskReader> = Box::new(SshDisk::new(target, device, before.size, before.direct));
-    let used = UsedDisk::new(there)
-        .map_err(|error| ImageError::Remote { doing: "reading the partitions over ssh", error: Box::new(error) })?;
-    let connect = || Ok(Sink(&capture));
-    let sent = send_disk(&used, capture.chunk_size(), capture.next_chunk(), request.compression, connect, control)?;
+    let read = || -> Result<SendReport, ImageError> {
+        let used = UsedDisk::new(there)
+            .map_err(|error| ImageError::Remote { doing: "reading the partitions over ssh", error: Box::new(error) })?;
+        let connect = || Ok(Sink(&capture));
+        let LiveRequest { compression, on_read_error, .. } = *request;
+        send_disk(&used, capture.chunk_size(), capture.next_chunk(), compression, on_read_error, connect, control)
+    };
+    let sent = match read() {
+        Ok(sent) => sent,
+        Err(error) => {
+            let (done, total) = capture.reached();
+            let fault = snapshots.as_mut().filter(|_| !matches!(error, ImageError::Stopped { .. }));
+            return Err(fault.and_then(|held| held.fault(request, done, total)).unwrap_or_else(|| error.into()));
+        }
+    };
     let after = look(target, device)?;
-    let was_frozen = frozen.is_some();
+    let live = match &snapshots {
+        None => judge(&before, &after, frozen.is_some()),
+        Some(snapshots) => {
+            let (written, names) = snapshots.judge(request, before.size)?;
+            judge_snapshots(&before, &after, &written, &names)
+        }
+    };
     drop(frozen);
-    let live = judge(&before, &after, was_frozen);
     let image = capture.finish_live(live.clone(), request.accept)?;
-    Ok(LiveReport { image, sent, live, took: begun.elapsed() })
+    let left = snapshots.and_then(|snapshots| snapshots.release(request));
+    Ok(LiveReport { image, sent, live, took: begun.elapsed(), left })
+}
+
+/// What an image is worth whose volumes came from snapshots, when `written` was written besides.
+fn judge_snapshots(before: &Seen, after: &Seen, written: &[String], names: &str) -> Live {
+    let same = before.boot == after.boot && before.size == after.size;
+    let snapshots = format!("each of these is one state, read from its snapshot: {names}");
+    match (same, written.is_empty()) {
+        (true, true) => {
+            Live { consistent: true, how: format!("{snapshots}; nothing else was written while it was read") }
+        }
+        (true, false) => {
+            Live { consistent: false, how: format!("written while it was read: {}; {snapshots}", written.join(", ")) }
+        }
+        (false, _) => Live { consistent: false, how: "the machine was restarted while it was read".to_owned() },
+    }
 }
 
 /// Whether the disk stood still between two looks.

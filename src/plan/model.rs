@@ -232,8 +232,35 @@ pub struct SshSource {
     pub known_hosts: Utf8PathBuf,
     /// How long its file systems may be frozen, if they are.
     pub freeze: Option<Duration>,
+    /// Whether LVM volumes are read from snapshots.
+    pub snapshot: SnapshotUse,
+    /// Room that each snapshot gets.
+    pub snapshot_size: Option<ByteCount>,
     /// Whether an image that is not consistent will do.
     pub accept_inconsistent: bool,
+}
+
+/// Whether LVM snapshots are taken on a running machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SnapshotUse {
+    /// Where there is room.
+    #[default]
+    Auto,
+    /// Of nothing.
+    Never,
+    /// Of every volume in use, or nothing is read.
+    Required,
+}
+
+impl SnapshotUse {
+    /// As plans and verbs write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Never => "never",
+            Self::Required => "required",
+        }
+    }
 }
 
 /// A machine that boots into the agent: what finds it.

@@ -8,7 +8,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::inventory::{DiskFacts, ResolvedMachine, ResolvedPlan};
 use crate::plan::{
     AgentSource, Allocation, Capture, CaptureRead, Compression, Convert, DeployBy, DiskFormat, Encryption, EndState,
-    HostName, Machine, OnReadError, SecretRef,
+    HostName, Machine, OnReadError, SecretRef, SnapshotUse, SshSource,
 };
 use crate::provider::{ArtifactSpec, Artifacts, Catalog, Provider, artifact_path, file_stem, host_folder};
 
@@ -332,7 +332,8 @@ impl Make<'_> {
     /// Most of the disks goes into the store while the source works, so that the agent's capture is short.
     fn precopy(&self, validate: &Address) -> (Task, Sides) {
         let disks = count(self.facts.disks.len(), "disk");
-        let what = format!("pre-copy {disks} over ssh while the source works (not consistent)");
+        let snapshots = self.machine.source.ssh.as_ref().map(snapshots).unwrap_or_default();
+        let what = format!("pre-copy {disks} over ssh while the source works (not consistent){snapshots}");
         let mut task = self.task("precopy", Phase::Capture, what, "capture", Some("precopy".into()));
         task.key.insert("template".into(), self.template("capture"));
         task.key.extend(self.facts.disks.iter().map(|disk| (disk.index.to_string(), disk.identity.clone())));
@@ -381,7 +382,9 @@ impl Make<'_> {
             (Some(_), None) => ", while it is in use: consistent or refused",
             _ => "",
         };
-        let what = format!("capture {id} ({}, {format}) of {}{live}", disk.size, disk.path);
+        let only_ssh = self.machine.source.ssh.as_ref().filter(|_| self.machine.source.agent.is_none());
+        let snapshots = only_ssh.map(snapshots).unwrap_or_default();
+        let what = format!("capture {id} ({}, {format}) of {}{live}{snapshots}", disk.size, disk.path);
         let mut task = self.task(&format!("capture/{id}"), Phase::Capture, what, "capture", Some(id.clone()));
         task.key = Key::from([
             ("source".into(), disk.path.to_string()),
@@ -597,6 +600,23 @@ fn compression(compression: Compression) -> &'static str {
 }
 
 /// The cipher and where the key comes from; never the key.
+/// What is done on a running machine besides reading, for people.
+fn snapshots(ssh: &SshSource) -> String {
+    let room = match ssh.snapshot_size {
+        Some(size) => format!("{size} each"),
+        None => "a tenth of each".to_owned(),
+    };
+    match ssh.snapshot {
+        SnapshotUse::Never => "; no snapshots".to_owned(),
+        SnapshotUse::Auto => format!(
+            "; LVM volumes from snapshots where their group has {room} free, taken there (lvcreate -s) and removed again"
+        ),
+        SnapshotUse::Required => format!(
+            "; every LVM volume in use from a snapshot, taken there (lvcreate -s, {room}) and removed again, or nothing is read"
+        ),
+    }
+}
+
 fn encryption(encryption: &Encryption) -> String {
     match encryption {
         Encryption::None => "none".into(),

@@ -13,7 +13,7 @@ use crate::guest::windows::{Device, ServiceRule, TargetTables};
 use crate::inventory::{ResolvedMachine, ResolvedPlan};
 use crate::plan::{
     AgentSource, Budget, CaptureRead, Convert, DeployBy, Encryption, GuestScript, Host, Machine, Nic, OnReadError,
-    Power, ScriptTime, SecretRef,
+    Power, ScriptTime, SecretRef, SnapshotUse,
 };
 use crate::provider::{ArtifactSpec, Provider, ServiceMode, ToolSpec, file_stem};
 
@@ -163,6 +163,10 @@ fn ssh_values(machine: &Machine) -> SshValues<'_> {
         known_hosts: ssh.known_hosts.as_str(),
         frozen: ssh.freeze.is_some(),
         freeze: ssh.freeze.map(|longest| format!("{}s", longest.as_secs())).unwrap_or_default(),
+        snapshots: ssh.snapshot != SnapshotUse::Never,
+        snapshot: ssh.snapshot.name(),
+        sized: ssh.snapshot_size.is_some(),
+        snapshot_size: ssh.snapshot_size.unwrap_or_default().0,
         accepted: ssh.accept_inconsistent,
     }
 }

@@ -93,6 +93,10 @@ pub(super) struct SshValues<'a> {
     pub(super) known_hosts: &'a str,
     pub(super) frozen: bool,
     pub(super) freeze: String,
+    pub(super) snapshots: bool,
+    pub(super) snapshot: &'a str,
+    pub(super) sized: bool,
+    pub(super) snapshot_size: u64,
     pub(super) accepted: bool,
 }
 

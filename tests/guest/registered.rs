@@ -84,6 +84,7 @@ impl Site {
             size: SIZE,
             serial: Some("S".into()),
             compress: true,
+            zero_unreadable: false,
             limit: None,
         };
         let job = LocalJob {

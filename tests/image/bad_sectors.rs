@@ -1,66 +1,12 @@
-//! A medium that does not give some bytes: real read errors, from QEMU's fault injection behind a FUSE mount.
+//! A medium that does not give some bytes.
 
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 
 use super::site::*;
-use crate::common::require_root;
+use crate::common::{BadDisk, require_root};
 
 /// Two bad sectors, in different pages.
 const BAD: [u64; 2] = [4099, 9000];
-
-/// A disk that fails at [`BAD`]: a loop device, as the served file says a new time stamp whenever it is asked.
-struct BadDisk {
-    device: PathBuf,
-    daemon: Child,
-}
-
-impl BadDisk {
-    fn new(site: &Site) -> Self {
-        let (source, point) = (site.path("good"), site.path("bad"));
-        std::fs::write(&point, b"").unwrap();
-        let before = device(&point);
-        let errors: Vec<serde_json::Value> = BAD
-            .iter()
-            .map(|sector| serde_json::json!({ "event": "none", "errno": 5, "sector": sector, "once": false, "iotype": "read" }))
-            .collect();
-        let file = serde_json::json!({ "driver": "file", "node-name": "file", "filename": source, "read-only": true });
-        let debug = serde_json::json!({ "driver": "blkdebug", "node-name": "disk", "image": "file", "read-only": true, "inject-error": errors });
-        let daemon = Command::new("qemu-storage-daemon")
-            .args(["--blockdev", &file.to_string(), "--blockdev", &debug.to_string(), "--export"])
-            .arg(format!("type=fuse,id=export,node-name=disk,writable=off,mountpoint={}", point.display()))
-            .stdin(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("qemu-storage-daemon: {error}; apt install qemu-system-common"));
-        let mut disk = Self { device: PathBuf::new(), daemon };
-        for _ in 0..3000 {
-            if device(&point) != before {
-                let made = tool("losetup", "mount", &["-r", "-f", "--show", point.to_str().unwrap()]);
-                assert!(made.status.success(), "{}", stderr(&made));
-                disk.device = String::from_utf8(made.stdout).unwrap().trim().into();
-                return disk;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        panic!("the disk was not served");
-    }
-}
-
-fn device(path: &std::path::Path) -> u64 {
-    std::os::unix::fs::MetadataExt::dev(&std::fs::metadata(path).unwrap())
-}
-
-impl Drop for BadDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("losetup").arg("-d").arg(&self.device).status();
-        let _ = rustix::process::kill_process(
-            rustix::process::Pid::from_child(&self.daemon),
-            rustix::process::Signal::TERM,
-        );
-        let _ = self.daemon.wait();
-    }
-}
 
 #[test]
 fn bad_sectors_fail_the_capture_or_become_zeros_that_are_named() {
@@ -68,7 +14,7 @@ fn bad_sectors_fail_the_capture_or_become_zeros_that_are_named() {
     let site = Site::new();
     let size = 8 * MIB;
     std::fs::write(site.path("good"), noise(7, size)).unwrap();
-    let bad = BadDisk::new(&site);
+    let bad = BadDisk::new(&site.path("good"), &site.path("bad"), &BAD);
     let point = bad.device.to_str().unwrap();
     let words = ["image", "capture", "--machine", "web01", "--disk", "disk0", "--source", point, "--format", "raw"];
 

@@ -3,6 +3,7 @@
 //! QEMU machines without any virtio hardware stand for the metal: AHCI disks, an e1000 adapter, a serial number of their own,
 //! a hardware watchdog. They know their firmware only; `replant apply` boots them over a private network.
 
+mod bad_sector;
 mod bios;
 mod faults;
 mod lab;

@@ -2,40 +2,21 @@
 
 use std::fs::File;
 use std::net::TcpListener;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use super::guest::{Guest, running_guest};
 use super::native::{Controller, agent};
-use crate::common::{TestSite, require_root, require_tool};
-use crate::end_to_end::run;
+use crate::common::TestSite;
 
 const MAC: &str = "52:54:00:70:32:99";
 const PATIENCE: Duration = Duration::from_secs(900);
 
-struct Guest(Child);
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 #[ignore = "builds a Debian and starts it for minutes: cargo test --test integration -- --ignored remote::kexec"]
 fn a_linux_that_runs_becomes_the_agent() {
-    require_root();
-    for (tool, package) in [("mmdebstrap", "mmdebstrap"), ("ssh", "openssh-client"), ("zstd", "zstd"), ("cpio", "cpio")]
-    {
-        require_tool(tool, package);
-    }
     let agent = agent();
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("end-to-end/running-guest");
-    if !cache.join("initrd").exists() {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/remote/make-running-guest.sh");
-        run(Command::new("sh").arg(script).arg(&cache));
-    }
+    let cache = running_guest();
     let site = TestSite::new();
     site.replant(&["init", "."]).expect(0);
     site.replant(&["device", "add", "--name", "running", "--mac", MAC]).expect(0);
@@ -43,24 +24,9 @@ fn a_linux_that_runs_becomes_the_agent() {
     let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port").port();
     let (console, disk) = (site.join("console.log"), site.join("disk.raw"));
     File::create(&disk).and_then(|file| file.set_len(64 << 20)).expect("a disk");
-    let guest = Command::new("qemu-system-x86_64")
-        .args(["-machine", "pc", "-accel", "tcg,tb-size=256", "-m", "2048", "-smp", "1", "-display", "none"])
-        .args(["-monitor", "none", "-no-reboot", "-serial"])
-        .arg(format!("file:{}", console.display()))
-        .args(["-netdev", &format!("user,id=n,ipv6=off,hostfwd=tcp:127.0.0.1:{port}-:22")])
-        .args(["-device", &format!("virtio-net-pci,netdev=n,mac={MAC}")])
-        .arg("-drive")
-        .arg(format!("file={},format=raw,if=none,id=d", disk.display()))
-        .args(["-device", "virtio-blk-pci,drive=d,serial=RUNNING0"])
-        .arg("-kernel")
-        .arg(cache.join("vmlinuz"))
-        .arg("-initrd")
-        .arg(cache.join("initrd"))
-        .args(["-append", "console=ttyS0 net.ifnames=0 mitigations=off no_timer_check panic=5 systemd.show_status=1"])
-        .stdin(Stdio::null())
-        .spawn()
-        .expect("qemu starts");
-    let guest = Guest(guest);
+    let drive = format!("file={},format=raw", disk.display());
+    let network = format!("user,id=n,ipv6=off,hostfwd=tcp:127.0.0.1:{port}-:22");
+    let guest = Guest::start(&mut Command::new("qemu-system-x86_64"), &network, MAC, &drive, "RUNNING0", &console, "");
     let shown = || String::from_utf8_lossy(&std::fs::read(&console).unwrap_or_default()).into_owned();
     let options = [
         "--ssh-option=-oStrictHostKeyChecking=accept-new".to_owned(),

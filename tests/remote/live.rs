@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::common::{Finished, TestSite, require_root, require_tool};
+use crate::common::{BadDisk, Finished, TestSite, require_root, require_tool};
 use crate::end_to_end::run;
 
 const SIZE: u64 = 96 << 20;
@@ -148,7 +148,7 @@ impl Drop for Writer {
     }
 }
 
-fn capture(site: &TestSite, sshd: &Sshd, device: &str, more: &[&str]) -> Finished {
+fn words(sshd: &Sshd, device: &str, more: &[&str]) -> Vec<String> {
     let (port, size) = (sshd.port.to_string(), SIZE.to_string());
     let words = [
         "source",
@@ -176,7 +176,12 @@ fn capture(site: &TestSite, sshd: &Sshd, device: &str, more: &[&str]) -> Finishe
         &size,
     ];
     let known = if more.contains(&"--known-hosts") { &[][..] } else { &["--known-hosts", "known_hosts"][..] };
-    site.replant(&[&words[..], known, more].concat())
+    [&words[..], known, more].concat().into_iter().map(str::to_owned).collect()
+}
+
+fn capture(site: &TestSite, sshd: &Sshd, device: &str, more: &[&str]) -> Finished {
+    let words = words(sshd, device, more);
+    site.replant(&words.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 fn said(finished: &Finished) -> serde_json::Value {
@@ -242,6 +247,57 @@ fn a_frozen_file_system_is_one_state_and_goes_on_afterwards() {
     assert!(wrong.stderr.contains("127.0.0.1"), "{}", wrong.stderr);
     let refused = capture(&site, &sshd, "/dev/no-such-disk", &[]).expect(1);
     assert!(refused.stderr.contains("/dev/no-such-disk is not there"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_capture_that_was_killed_goes_on_where_it_was_if_nothing_was_written() {
+    let site = site();
+    let (sshd, disk) = (Sshd::start(&site), Disk::new(&site));
+    let words = words(&sshd, &disk.device, &["--limit", "8MBps"]);
+    let mut child =
+        site.command(&words.iter().map(String::as_str).collect::<Vec<_>>()).spawn().expect("replant starts");
+    let stored = || {
+        let packs = std::fs::read_dir(site.join("store/packs")).into_iter().flatten().flatten();
+        packs.filter_map(|pack| Some(pack.metadata().ok()?.len())).sum::<u64>()
+    };
+    let begun = Instant::now();
+    while stored() < 28 << 20 {
+        assert!(begun.elapsed() < Duration::from_secs(120), "{} bytes are stored", stored());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    child.kill().expect("it can be killed");
+    child.wait().expect("it ends");
+    let second = said(&capture(&site, &sshd, &disk.device, &[]).expect(0));
+    assert!(second["bytes_resumed"].as_u64() > Some(8 << 20), "{second}");
+    assert_eq!(second["consistent"], true, "{second}");
+    assert!(std::fs::read(export(&site)).expect("the image's disk") == std::fs::read(&disk.file).expect("the disk"));
+}
+
+#[test]
+fn bad_sectors_behind_ssh_fail_the_capture_or_become_zeros_that_are_named() {
+    require_root();
+    let site = site();
+    let sshd = Sshd::start(&site);
+    let mut content = vec![0; SIZE as usize];
+    blake3::Hasher::new().update(b"a medium").finalize_xof().fill(&mut content);
+    site.write("good.raw", &content);
+    // In different pages, the second and third in one.
+    let bad = BadDisk::new(&site.join("good.raw"), &site.join("bad"), &[4099, 9000, 9003]);
+    let device = bad.device.display().to_string();
+    let failed = capture(&site, &sshd, &device, &[]).expect(1);
+    assert!(failed.stderr.contains("bytes 2097152 to 2101248 of the disk cannot be read"), "{}", failed.stderr);
+    assert!(failed.stderr.contains("on_read_error: zero-and-report"), "{}", failed.stderr);
+
+    let finished = capture(&site, &sshd, &device, &["--on-read-error", "zero-and-report"]).expect(0);
+    assert_eq!(said(&finished)["bytes_unreadable"], 8192, "{}", finished.stdout);
+    assert!(finished.stderr.contains("8 KiB could not be read and are zeros"), "{}", finished.stderr);
+    let shown = site.replant(&["image", "show", "live01/disk0", "--key", "file:.replant/store.key"]).expect(0);
+    for offset in [2_097_152, 4_608_000] {
+        let line = format!("4 KiB at byte {offset} could not be read and are zeros in the image");
+        assert!(shown.stdout.contains(&line), "{line}: {}", shown.stdout);
+        content[offset..offset + 4096].fill(0);
+    }
+    assert!(std::fs::read(export(&site)).expect("the image's disk") == content, "all else is there");
 }
 
 #[test]

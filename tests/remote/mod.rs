@@ -3,8 +3,10 @@
 
 mod deploy;
 mod fuzz;
+pub mod guest;
 mod kexec;
 mod live;
 mod native;
 mod refusals;
+mod snapshot;
 mod vm;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use camino::Utf8PathBuf;
 use clap::Subcommand;
 
+use super::image::OnReadErrorArg;
 use super::status::state_root;
 use super::{Exit, Failure, Global};
 use crate::controller::devices::Devices;
@@ -214,6 +215,9 @@ struct CaptureArgs {
     /// Chunks are not compressed
     #[arg(long)]
     no_compression: bool,
+    /// What happens to bytes that the medium does not give: the capture fails, or they become zeros and are reported
+    #[arg(long, value_enum, default_value_t = OnReadErrorArg::Fail, value_name = "POLICY")]
+    on_read_error: OnReadErrorArg,
     /// Read at most so much, such as 200MBps
     #[arg(long, value_name = "RATE", value_parser = parse_rate)]
     limit: Option<ByteRate>,

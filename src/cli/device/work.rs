@@ -13,10 +13,11 @@ use crate::controller::devices::{BootAnswer, Device, DeviceState, Devices, NewDe
 use crate::controller::{
     CONTROLLER_SOCKET, CaptureGrant, CapturedImage, DeployGrant, LocalAnswer, LocalClient, LocalError, LocalJob, Report,
 };
-use crate::image::{Cipher, Store, StoreKey, StoreSettings};
+use crate::image::{Cipher, OnReadError, Store, StoreKey, StoreSettings};
 use crate::power::{Force, Switch, Wait};
 use crate::progress::EventClient;
 use crate::sequence::{Node, Parameter, Sequence, Step, write};
+use crate::units::ByteCount;
 
 /// A device that was heard of so lately is there: its agent asks every twenty seconds.
 const THERE: Duration = Duration::from_secs(60);
@@ -167,6 +168,7 @@ pub(super) fn capture(
         size: args.size.0,
         serial: args.serial.clone(),
         compress: !args.no_compression,
+        zero_unreadable: args.on_read_error.policy() == OnReadError::ZeroAndReport,
         limit: args.limit.map(|limit| limit.0),
     };
     let job = LocalJob {
@@ -186,6 +188,15 @@ pub(super) fn capture(
     events.output("bytes_repeated", image.repeated);
     events.output("bytes_stored", image.stored);
     events.output("bytes_resumed", image.resumed);
+    events.output("bytes_unreadable", image.unreadable);
+    if image.unreadable > 0 {
+        let (lost, machine, disk) = (ByteCount(image.unreadable), &args.machine, &args.disk);
+        let line = format!(
+            "warning: {lost} of {machine}/{disk} could not be read and are zeros in the image; `replant image show` names them"
+        );
+        anstream::eprintln!("{line}");
+        events.note(line);
+    }
     match global.json {
         true => println!("{}", serde_json::to_string(&image)?),
         false => println!(

@@ -71,20 +71,24 @@ impl ReadArg {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum OnReadErrorArg {
+pub enum OnReadErrorArg {
     Fail,
     ZeroAndReport,
 }
 
+impl OnReadErrorArg {
+    /// As the engine has it.
+    pub fn policy(self) -> OnReadError {
+        match self {
+            Self::Fail => OnReadError::Fail,
+            Self::ZeroAndReport => OnReadError::ZeroAndReport,
+        }
+    }
+}
+
 impl ReadArgs {
     pub(super) fn plan(&self) -> ReadPlan {
-        ReadPlan {
-            mode: self.read.mode(),
-            on_error: match self.on_read_error {
-                OnReadErrorArg::Fail => OnReadError::Fail,
-                OnReadErrorArg::ZeroAndReport => OnReadError::ZeroAndReport,
-            },
-        }
+        ReadPlan { mode: self.read.mode(), on_error: self.on_read_error.policy() }
     }
 }
 

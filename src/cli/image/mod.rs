@@ -13,6 +13,7 @@ mod seal;
 mod store_args;
 mod verify;
 
+pub use capture::OnReadErrorArg;
 pub use limits::LimitArgs;
 pub use reporter::Reporter;
 pub use store_args::{CreateArgs, StoreArgs, parse_format};

@@ -1,13 +1,13 @@
 //! `replant source capture`: a disk of a running machine, over ssh.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cli::image::{CreateArgs, LimitArgs, Reporter, StoreArgs};
+use super::target::{SnapshotArgs, TargetArgs, parse_size};
+use crate::cli::image::{CreateArgs, LimitArgs, OnReadErrorArg, Reporter, StoreArgs};
 use crate::cli::{Exit, Failure, Global};
 use crate::image::{Compression, DiskName, ImageError};
-use crate::live::{LiveError, LiveReport, LiveRequest, SshError, SshTarget, capture_live};
+use crate::live::{LiveError, LiveReport, LiveRequest, SshError, capture_live};
 use crate::units::{ByteCount, parse_duration};
 
 /// The arguments of `replant source capture`.
@@ -23,21 +23,8 @@ pub struct CaptureArgs {
     /// The disk's name in the store, such as disk0
     #[arg(long, value_name = "NAME")]
     disk: String,
-    /// Where the machine is reached
-    #[arg(long, value_name = "HOST")]
-    host: String,
-    /// Who logs in there and may read the disk
-    #[arg(long, default_value = "root")]
-    user: String,
-    /// Its port
-    #[arg(long, default_value_t = 22)]
-    port: u16,
-    /// The file of the private key; there is no password
-    #[arg(long, value_name = "FILE")]
-    ssh_key: PathBuf,
-    /// The file with the machine's own key, in the form of `ssh-keyscan`: nothing else is trusted
-    #[arg(long, value_name = "FILE")]
-    known_hosts: PathBuf,
+    #[command(flatten)]
+    target: TargetArgs,
     /// The disk there: a block device or a file
     #[arg(long, value_name = "PATH")]
     device: String,
@@ -53,15 +40,16 @@ pub struct CaptureArgs {
     /// Freeze its file systems while it is read, so long at most
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     freeze: Option<Duration>,
+    #[command(flatten)]
+    snapshots: SnapshotArgs,
     /// An image of a disk that was written meanwhile will do; it is marked
     #[arg(long)]
     accept_inconsistent: bool,
+    /// What happens to bytes that the medium does not give: the capture fails, or they become zeros and are reported
+    #[arg(long, value_enum, default_value_t = OnReadErrorArg::Fail, value_name = "POLICY")]
+    on_read_error: OnReadErrorArg,
     #[command(flatten)]
     limits: LimitArgs,
-}
-
-fn parse_size(text: &str) -> Result<ByteCount, String> {
-    ByteCount::parse(text).map_err(|error| error.to_string())
 }
 
 fn parse_compression(text: &str) -> Result<Compression, String> {
@@ -78,19 +66,16 @@ pub fn run(args: &CaptureArgs, global: &Global) -> Result<Exit, Failure> {
     let store = Arc::new(args.store.open_or_create(&args.create)?);
     let request = LiveRequest {
         disk: name.clone(),
-        target: SshTarget {
-            host: args.host.clone(),
-            user: args.user.clone(),
-            port: args.port,
-            key: args.ssh_key.clone(),
-            known_hosts: args.known_hosts.clone(),
-        },
+        target: args.target.target(),
         device: args.device.clone(),
         size: args.size.0,
         identity: args.identity.clone(),
         compression: args.compression,
         freeze: args.freeze,
+        snapshot: args.snapshots.snapshot,
+        snapshot_room: args.snapshots.snapshot_size.map(|size| size.0),
         accept: args.accept_inconsistent,
+        on_read_error: args.on_read_error.policy(),
     };
     let reporter = Reporter::new(format!("capturing {name} over ssh"))?;
     let mut failed = None;
@@ -109,7 +94,14 @@ pub fn run(args: &CaptureArgs, global: &Global) -> Result<Exit, Failure> {
         (Ok(Some(report)), _) => report,
         (Err(error @ ImageError::Stopped { .. }), _) => return Err(Failure::with(Exit::TryAgain, error)),
         (Err(error), _) => return Err(error.into()),
-        (Ok(None), Some(error @ LiveError::Ssh(SshError::Failed { refused: false, .. }))) => {
+        (
+            Ok(None),
+            Some(
+                error @ (LiveError::Ssh(SshError::Failed { refused: false, .. })
+                | LiveError::Lost { .. }
+                | LiveError::Remapped { .. }),
+            ),
+        ) => {
             return Err(Failure::with(Exit::TryAgain, error));
         }
         (Ok(None), failed) => {
@@ -130,13 +122,21 @@ fn told(
     reporter: &Reporter,
     global: &Global,
 ) -> Result<Exit, Failure> {
-    let LiveReport { image, sent, live, took } = report;
+    let LiveReport { image, sent, live, took, left } = report;
     let rate = sent.read as f64 / took.as_secs_f64().max(0.001);
     reporter.output("image", image.id);
     reporter.output("digest", image.digest);
     reporter.output("bytes_read", sent.read);
     reporter.output("bytes_stored", image.stored);
     reporter.output("consistent", live.consistent);
+    reporter.output("bytes_unreadable", image.unreadable);
+    if image.unreadable > 0 {
+        let lost = ByteCount(image.unreadable);
+        reporter.warn(&format!("{name}: {lost} could not be read and are zeros; `replant image show` names them"));
+    }
+    if let Some(left) = left {
+        reporter.warn(left);
+    }
     if !live.consistent {
         reporter.warn(&format!("{name}: NOT CONSISTENT: {}", live.how));
     }
@@ -146,7 +146,8 @@ fn told(
             serde_json::json!({
                 "machine": name.machine(), "disk": name.disk(), "image": image.id, "digest": image.digest.to_string(),
                 "size": image.size, "bytes_read": sent.read, "bytes_stored": image.stored, "bytes_resumed": image.resumed,
-                "bytes_new": sent.sent, "bytes_known": sent.known, "seconds": took.as_secs_f64(),
+                "bytes_new": sent.sent, "bytes_known": sent.known, "bytes_unreadable": image.unreadable,
+                "seconds": took.as_secs_f64(),
                 "consistent": live.consistent, "how": live.how,
             })
         );
@@ -171,7 +172,7 @@ fn told(
         format!(
             "{name} was written while it was read, so the image is not one state of it. Ways out: capture it in the agent \
              (`source: {{ agent: ... }}` besides `ssh`), which moves only what differs from what is stored now; freeze its \
-             file systems (`freeze: 10m`); stop what writes; or take it as it is (`inconsistent: accept`)"
+             file systems (`freeze: 10m`); read LVM volumes from snapshots (`replant source look` says which); stop what writes; or take it as it is (`inconsistent: accept`)"
         ),
     ))
 }

@@ -3,9 +3,13 @@
 //! ```text
 //! batch:   "rpB1" | first chunk u64 | number of entries u32 | entries | contents until the end
 //! entry:   0x00 count u64 (so many chunks of zeros)  or  0x01 digest (32)
+//!          with ranges that the medium did not give, and that are zeros: "rpB2" | ... | entries | number of ranges u32 |
+//!          first byte u64 and end u64 of each, in order | contents until the end
 //! content: number of its entry u32 | codec u8 | length u32 | bytes
 //! answer:  0x00 (accepted)  or  0x01 | number u32 | numbers of the entries that are lacking, u32 each
 //! ```
+
+use std::ops::Range;
 
 use crate::image::chunk::ChunkDigest;
 use crate::image::codec::Codec;
@@ -15,6 +19,9 @@ pub const MAX_BATCH: usize = 40 << 20;
 /// Entries of a batch at most.
 pub(super) const MAX_ENTRIES: usize = 4096;
 const MAGIC: &[u8; 4] = b"rpB1";
+const MAGIC_UNREADABLE: &[u8; 4] = b"rpB2";
+/// Unreadable ranges of a batch at most.
+const MAX_UNREADABLE: usize = 16_384;
 
 /// One step of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +60,8 @@ pub struct Batch<'a> {
     pub first: u64,
     /// What the chunks are.
     pub entries: Vec<Entry>,
+    /// Bytes of the disk that the medium did not give; the chunks have zeros there.
+    pub unreadable: Vec<Range<u64>>,
     /// Contents of entries, in their order.
     pub contents: Vec<Content<'a>>,
 }
@@ -140,11 +149,22 @@ impl<'a> Batch<'a> {
             return Err(BatchError::TooLarge);
         }
         let mut rest = Taker(bytes);
-        if rest.take(4)? != MAGIC {
+        let begins = rest.take(4)?;
+        if begins != MAGIC && begins != MAGIC_UNREADABLE {
             return Err(BatchError::Malformed("it does not begin as one"));
         }
         let first = u64::from_le_bytes(rest.array()?);
         let entries = rest.entries()?;
+        let mut unreadable: Vec<Range<u64>> = Vec::new();
+        if begins == MAGIC_UNREADABLE {
+            for _ in 0..rest.count(MAX_UNREADABLE)? {
+                let range = u64::from_le_bytes(rest.array()?)..u64::from_le_bytes(rest.array()?);
+                if range.is_empty() || unreadable.last().is_some_and(|last| last.end >= range.start) {
+                    return Err(BatchError::Malformed("its unreadable ranges are in no order"));
+                }
+                unreadable.push(range);
+            }
+        }
         let mut contents: Vec<Content<'a>> = Vec::new();
         while !rest.0.is_empty() {
             let entry = u32::from_le_bytes(rest.array()?);
@@ -155,16 +175,23 @@ impl<'a> Batch<'a> {
             }
             contents.push(Content { entry, codec, bytes });
         }
-        Ok(Self { first, entries, contents })
+        Ok(Self { first, entries, unreadable, contents })
     }
 
     /// The bytes of the batch.
     pub fn encode(&self) -> Vec<u8> {
         let contents: usize = self.contents.iter().map(|content| 9 + content.bytes.len()).sum();
         let mut bytes = Vec::with_capacity(16 + self.entries.len() * 33 + contents);
-        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(if self.unreadable.is_empty() { MAGIC } else { MAGIC_UNREADABLE });
         bytes.extend_from_slice(&self.first.to_le_bytes());
         push_entries(&mut bytes, &self.entries);
+        if !self.unreadable.is_empty() {
+            bytes.extend_from_slice(&(self.unreadable.len() as u32).to_le_bytes());
+            for range in &self.unreadable {
+                bytes.extend_from_slice(&range.start.to_le_bytes());
+                bytes.extend_from_slice(&range.end.to_le_bytes());
+            }
+        }
         for content in &self.contents {
             push_content(&mut bytes, content.entry, content.codec, content.bytes);
         }

@@ -16,7 +16,7 @@ use crate::image::manifest::{self, ImageId, Manifest, SourceRecord};
 use crate::image::map::{MapEnd, MapEntry};
 use crate::image::name::DiskName;
 use crate::image::pack::Record;
-use crate::image::source::{Live, Origin, ReadPlan, Reading};
+use crate::image::source::{Live, OnReadError, Origin, ReadPlan, Reading, check_unreadable};
 use crate::image::store::Store;
 
 use super::batch::{Batch, BatchAnswer, Content, Entry};
@@ -33,6 +33,8 @@ pub struct RemoteSource {
     pub identity: String,
     /// Bytes of the disk.
     pub size: u64,
+    /// What about bytes that the medium does not give.
+    pub on_read_error: OnReadError,
 }
 
 /// What a remote capture did.
@@ -52,6 +54,8 @@ pub struct RemoteReport {
     pub repeated: u64,
     /// Bytes of the disk that an earlier, cut-off capture had done.
     pub resumed: u64,
+    /// Bytes that the medium did not give; the image has zeros there and names them.
+    pub unreadable: u64,
 }
 
 /// Chunks that may lie between the oldest unanswered batch and the newest.
@@ -65,6 +69,7 @@ pub struct RemoteCapture {
     store: Arc<Store>,
     disk: DiskName,
     size: u64,
+    on_read_error: OnReadError,
     appender: Appender<'static>,
     progress: Mutex<Progress>,
     /// Held by whoever makes progress durable.
@@ -98,7 +103,7 @@ struct Progress {
 impl RemoteCapture {
     /// Begins a capture, or goes on with one.
     pub fn open(store: Arc<Store>, source: RemoteSource) -> Result<Self> {
-        let RemoteSource { disk, place, identity, size } = source;
+        let RemoteSource { disk, place, identity, size, on_read_error } = source;
         let lease = store.lease(&format!("capture {disk}"))?;
         let folder = store.disk_folder(&disk);
         std::fs::create_dir_all(&folder).map_err(ImageError::file("creating", &folder))?;
@@ -107,7 +112,7 @@ impl RemoteCapture {
         let source = SourceRecord { path: PathBuf::from(place), format: "raw".into(), identity };
         let reading = Reading::whole();
         let origin = Origin { record: &source, size, reading: &reading, ranges: blake3::hash(b"") };
-        let plan = ReadPlan { mode: reading.mode, ..ReadPlan::default() };
+        let plan = ReadPlan { mode: reading.mode, on_error: on_read_error };
         let begun = match resume(&store, &disk, &origin, plan)? {
             Some(begun) => begun,
             None => begin(&store, &disk, &origin)?,
@@ -123,6 +128,7 @@ impl RemoteCapture {
             store,
             disk,
             size,
+            on_read_error,
             appender,
             progress: Mutex::new(progress),
             durable: Mutex::new(()),
@@ -189,11 +195,26 @@ impl RemoteCapture {
             }
         }
         self.spare.lock().expect("no thread panics while it lends buffers").extend(worker);
+        self.check_lost(batch, end)?;
         if !lacking.is_empty() {
             return Ok(BatchAnswer::Lacking(lacking));
         }
-        self.advance(batch.first, end, entries, bytes)?;
+        self.advance(batch, end, entries, bytes)?;
         Ok(BatchAnswer::Accepted)
+    }
+
+    /// What a sender could not read is what the plan allows, and lies where the batch does.
+    fn check_lost(&self, batch: &Batch<'_>, end: u64) -> Result<()> {
+        let (Some(first), Some(last)) = (batch.unreadable.first(), batch.unreadable.last()) else { return Ok(()) };
+        if self.on_read_error == OnReadError::Fail {
+            let what = format!("bytes {} to {} of {} cannot be read", first.start, first.end, self.disk);
+            return Err(ImageError::Refused { what });
+        }
+        let chunk = u64::from(self.chunk_size());
+        match first.start >= batch.first * chunk && last.end <= (end * chunk).min(self.size) {
+            true => Ok(()),
+            false => Err(ImageError::Refused { what: "unreadable bytes lie outside their batch".into() }),
+        }
     }
 
     /// Whether the chunk is in the store now.
@@ -244,7 +265,8 @@ impl RemoteCapture {
     }
 
     /// Counts a batch as done, as soon as all before it are.
-    fn advance(&self, first: u64, end: u64, entries: Vec<MapEntry>, bytes: u64) -> Result<()> {
+    fn advance(&self, batch: &Batch<'_>, end: u64, entries: Vec<MapEntry>, bytes: u64) -> Result<()> {
+        let first = batch.first;
         let mut progress = self.progress.lock().expect("no thread panics while it counts");
         let Progress { begun: Some(begun), parked, .. } = &mut *progress else { return Ok(()) };
         // A batch whose answer got lost comes again.
@@ -253,6 +275,10 @@ impl RemoteCapture {
         }
         if first < begun.done {
             return Err(ImageError::Refused { what: format!("a batch from chunk {first} is half done already") });
+        }
+        if !batch.unreadable.is_empty() {
+            begun.note_unreadable(&self.store, batch.unreadable.clone())?;
+            check_unreadable(&self.disk.to_string(), &begun.record.reading)?;
         }
         parked.insert(first, entries);
         progress.bytes += bytes;
@@ -334,6 +360,7 @@ impl RemoteCapture {
             record.source.identity.push_str(" (not consistent)");
         }
         record.reading.live = live;
+        let unreadable = record.reading.unreadable.iter().map(|range| range.end - range.start).sum();
         let digest = hasher.finish();
         map.finish(&MapEnd { size, chunks: done, digest }, chunk_size)?;
         let stored = self.appender.stored();
@@ -358,7 +385,7 @@ impl RemoteCapture {
         remove(&self.store.unfinished_path(disk, id))?;
         let (received, repeated) = self.traffic();
         let resumed = (resumed * u64::from(chunk_size)).min(size);
-        Ok(RemoteReport { id, digest, size, stored, received, repeated, resumed })
+        Ok(RemoteReport { id, digest, size, stored, received, repeated, resumed, unreadable })
     }
 }
 

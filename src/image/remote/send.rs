@@ -9,6 +9,7 @@ use crate::image::control::Control;
 use crate::image::error::{ImageError, Result};
 use crate::image::fan::fan;
 use crate::image::format::DiskReader;
+use crate::image::source::{OnReadError, ReadFault, read_past};
 use crate::image::walk::{Piece, Walk};
 
 use super::batch::{Batch, BatchAnswer, Entry, push_content};
@@ -31,6 +32,8 @@ pub struct SendReport {
     pub sent: u64,
     /// Bytes of content that needed not travel.
     pub known: u64,
+    /// Bytes that the medium did not give; they are zeros.
+    pub unreadable: u64,
 }
 
 /// Bytes of content in one batch: bounds memory, together with the number of threads.
@@ -42,10 +45,18 @@ fn reading(error: std::io::Error) -> ImageError {
     ImageError::Remote { doing: "reading the disk", error: Box::new(error) }
 }
 
+fn faulty(fault: ReadFault) -> ImageError {
+    match fault {
+        ReadFault::Other(error) => reading(error),
+        bad => ImageError::Remote { doing: "reading the disk", error: Box::new(bad) },
+    }
+}
+
 /// What is sent.
 struct Source<'a> {
     disk: &'a dyn DiskReader,
     chunk_size: u32,
+    on_error: OnReadError,
     control: &'a Control<'a>,
 }
 
@@ -72,8 +83,8 @@ impl<S: BatchSink> Worker<S> {
         pieces: Vec<Piece>,
         done: &mut SendReport,
     ) -> Result<Gathered> {
-        let Source { disk, chunk_size, control } = *source;
-        let mut entries = Vec::new();
+        let Source { disk, chunk_size, on_error, control } = *source;
+        let (mut entries, mut unreadable) = (Vec::new(), Vec::<Range<u64>>::new());
         let (mut places, mut end) = (Vec::new(), 0);
         for piece in pieces {
             let (first, count) = match piece {
@@ -94,7 +105,13 @@ impl<S: BatchSink> Worker<S> {
                 if self.content.len() < room.end {
                     self.content.resize(room.end, 0);
                 }
-                disk.read_at(&mut self.content[room.clone()], at).map_err(reading)?;
+                for lost in read_past(disk, &mut self.content[room.clone()], at, on_error).map_err(faulty)? {
+                    done.unreadable += lost.end - lost.start;
+                    match unreadable.last_mut() {
+                        Some(last) if last.end == lost.start => last.end = lost.end,
+                        _ => unreadable.push(lost),
+                    }
+                }
                 let mut start = room.start;
                 for content in self.content[room].chunks(chunk_size as usize) {
                     let place = start..start + content.len();
@@ -110,7 +127,7 @@ impl<S: BatchSink> Worker<S> {
                 }
             }
         }
-        Ok(Gathered { batch: Batch { first, entries, contents: Vec::new() }, places })
+        Ok(Gathered { batch: Batch { first, entries, unreadable, contents: Vec::new() }, places })
     }
 
     /// Asks what the receiver lacks, and sends it.
@@ -154,17 +171,19 @@ impl<S: BatchSink> Worker<S> {
     }
 }
 
-/// Reads a disk from chunk `next` on and delivers it through sinks, as many at once as `control` has threads.
+/// Reads a disk from chunk `next` on and delivers it through sinks, as many at once as `control` has threads. What the
+/// medium does not give is an error, or zeros that the receiver is told of.
 pub fn send_disk<S: BatchSink>(
     disk: &dyn DiskReader,
     chunk_size: u32,
     next: u64,
     compression: Compression,
+    on_error: OnReadError,
     connect: impl Fn() -> std::result::Result<S, SinkError> + Sync,
     control: &Control<'_>,
 ) -> Result<SendReport> {
     let size = disk.size();
-    let source = Source { disk, chunk_size, control };
+    let source = Source { disk, chunk_size, on_error, control };
     let mut walk = Walk::new(disk, chunk_size, next);
     let mut first = next;
     let mut ahead: Option<Piece> = None;
@@ -213,6 +232,7 @@ pub fn send_disk<S: BatchSink>(
             report.read += done.read;
             report.sent += done.sent;
             report.known += done.known;
+            report.unreadable += done.unreadable;
             reached = end;
             control.tick((reached * u64::from(chunk_size)).min(size), size);
             Ok(())

@@ -5,8 +5,8 @@ use super::*;
 use crate::image::chunk::ChunkDigest;
 use crate::image::codec::Codec;
 use crate::image::{
-    Cipher, Compression, Control, Depth, DiskName, DiskReader, ImageFormat, Store, StoreKey, StoreSettings, Tick,
-    digest_disk, open_source,
+    Cipher, Compression, Control, Depth, DiskName, DiskReader, Extent, ImageFormat, OnReadError, Store, StoreKey,
+    StoreSettings, Tick, digest_disk, open_source,
 };
 
 const CHUNK: u32 = 64 << 10;
@@ -49,11 +49,16 @@ impl Site {
     }
 
     fn capture(&self, place: &str) -> RemoteCapture {
+        self.capture_with(place, OnReadError::Fail)
+    }
+
+    fn capture_with(&self, place: &str, on_read_error: OnReadError) -> RemoteCapture {
         let source = RemoteSource {
             disk: DiskName::new("web01", "disk0").unwrap(),
             place: place.into(),
             identity: "agent serial=S size=1".into(),
             size: content().len() as u64,
+            on_read_error,
         };
         RemoteCapture::open(Arc::clone(&self.store), source).unwrap()
     }
@@ -78,7 +83,7 @@ fn send(disk: &dyn DiskReader, capture: &RemoteCapture, deliveries: usize) -> cr
     let (stop, left) = (AtomicBool::new(false), AtomicUsize::new(deliveries));
     let control = Control::new(&stop, &|_: Tick| {}).threads(3);
     let connect = || Ok(Direct { capture, left: &left });
-    send_disk(disk, CHUNK, capture.next_chunk(), Compression::Zstd, connect, &control)
+    send_disk(disk, CHUNK, capture.next_chunk(), Compression::Zstd, OnReadError::Fail, connect, &control)
 }
 
 #[test]
@@ -136,18 +141,91 @@ fn what_is_not_true_is_not_kept() {
     let batch = |first, digest: &[u8], bytes: &[u8]| {
         let entries = vec![Entry::Chunk(ChunkDigest::of(digest))];
         let contents = vec![Content { entry: 0, codec: Codec::Raw, bytes }];
-        capture.take(&Batch { first, entries, contents })
+        capture.take(&Batch { first, entries, unreadable: Vec::new(), contents })
     };
     assert!(batch(0, &truth, &lie).unwrap_err().to_string().contains("not what its digest says"));
     assert!(batch(0, &truth, &truth[1..]).is_err());
-    let ask = Batch { first: 0, entries: vec![Entry::Chunk(ChunkDigest::of(&truth))], contents: Vec::new() };
+    let ask = Batch {
+        first: 0,
+        entries: vec![Entry::Chunk(ChunkDigest::of(&truth))],
+        unreadable: Vec::new(),
+        contents: Vec::new(),
+    };
     assert_eq!(capture.take(&ask).unwrap(), BatchAnswer::Lacking(vec![0]));
     assert_eq!(batch(0, &truth, &truth).unwrap(), BatchAnswer::Accepted);
     assert_eq!(capture.take(&ask).unwrap(), BatchAnswer::Accepted);
     assert!(batch(41, &truth, &truth).unwrap_err().to_string().contains("beyond the disk"));
     assert!(batch(u64::MAX, &truth, &truth).is_err());
-    let far = Batch { first: 1, entries: vec![Entry::Zeros(u64::MAX)], contents: Vec::new() };
+    let far = Batch { first: 1, entries: vec![Entry::Zeros(u64::MAX)], unreadable: Vec::new(), contents: Vec::new() };
     assert!(capture.take(&far).is_err());
+    // What the plan does not allow, and what lies elsewhere.
+    let lost = |range: std::ops::Range<u64>| Batch {
+        first: 1,
+        entries: vec![Entry::Zeros(1)],
+        unreadable: std::iter::once(range).collect(),
+        contents: Vec::new(),
+    };
+    let chunk = u64::from(CHUNK);
+    assert!(capture.take(&lost(chunk..chunk + 512)).unwrap_err().to_string().contains("cannot be read"));
+    drop(capture);
+    let capture = site.capture_with("agent:two", OnReadError::ZeroAndReport);
+    assert!(capture.take(&lost(0..512)).unwrap_err().to_string().contains("outside their batch"));
+    assert!(capture.take(&lost(chunk..2 * chunk + 1)).is_err());
+    assert!(capture.take(&lost(chunk..chunk + 512)).is_ok());
+}
+
+/// A disk whose medium has two bad places.
+struct Bad(Box<dyn DiskReader>, [std::ops::Range<u64>; 2]);
+
+impl DiskReader for Bad {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
+        let end = offset + buffer.len() as u64;
+        match self.1.iter().any(|bad| bad.start < end && offset < bad.end) {
+            true => Err(std::io::Error::from_raw_os_error(5)),
+            false => self.0.read_at(buffer, offset),
+        }
+    }
+
+    fn extent_at(&self, offset: u64) -> std::io::Result<Extent> {
+        self.0.extent_at(offset)
+    }
+}
+
+#[test]
+fn what_the_medium_does_not_give_is_an_error_or_zeros_that_are_named() {
+    let site = site();
+    let chunk = u64::from(CHUNK);
+    // A sector in the middle of a chunk, and two pages at a border of two chunks.
+    let bad = [2 * chunk + 5000..2 * chunk + 5512, 7 * chunk - 100..7 * chunk + 100];
+    let lost = [2 * chunk + 4096..2 * chunk + 8192, 7 * chunk - 4096..7 * chunk + 4096];
+    let disk = Bad(site.disk(&content()), bad);
+    let capture = site.capture("agent:one");
+    let error = send(&disk, &capture, usize::MAX).unwrap_err();
+    let cause = std::error::Error::source(&error).expect("it says why").to_string();
+    assert!(cause.contains("cannot be read: the medium is bad there") && cause.contains("on_read_error"), "{cause}");
+    drop(capture);
+
+    let capture = site.capture_with("agent:one", OnReadError::ZeroAndReport);
+    let (stop, left) = (AtomicBool::new(false), AtomicUsize::new(usize::MAX));
+    let control = Control::new(&stop, &|_: Tick| {}).threads(3);
+    let connect = || Ok(Direct { capture: &capture, left: &left });
+    let zeros = OnReadError::ZeroAndReport;
+    let report = send_disk(&disk, CHUNK, capture.next_chunk(), Compression::Zstd, zeros, connect, &control).unwrap();
+    assert_eq!(report.unreadable, 3 * 4096);
+    let done = capture.finish().unwrap();
+    drop(capture);
+    let mut expected = content();
+    for range in &lost {
+        expected[range.start as usize..range.end as usize].fill(0);
+    }
+    assert_eq!(done.digest, digest_disk(&expected[..], expected.len() as u64, CHUNK).unwrap());
+    assert_eq!(done.unreadable, 3 * 4096);
+    let shown = site.store.chosen(&DiskName::new("web01", "disk0").unwrap(), Some(done.id)).unwrap();
+    assert_eq!(shown.reading.unreadable, lost);
 }
 
 mod bytes {
@@ -160,9 +238,11 @@ mod bytes {
         fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = Batch::decode(&bytes);
             let _ = BatchAnswer::decode(&bytes);
-            let marked = [b"rpB1".as_slice(), &bytes].concat();
-            if let Ok(batch) = Batch::decode(&marked) {
-                prop_assert_eq!(batch.encode(), marked);
+            for magic in [b"rpB1", b"rpB2"] {
+                let marked = [magic.as_slice(), &bytes].concat();
+                if let Ok(batch) = Batch::decode(&marked) {
+                    prop_assert_eq!(batch.encode(), marked);
+                }
             }
         }
 
@@ -171,7 +251,8 @@ mod bytes {
             let mut entries: Vec<Entry> = digests.into_iter().map(|digest| Entry::Chunk(ChunkDigest(digest))).collect();
             entries.insert(0, Entry::Zeros(3));
             let contents = vec![Content { entry: 1, codec: Codec::Zstd, bytes: &content }];
-            let batch = Batch { first, entries, contents };
+            let unreadable = if first % 2 == 0 { vec![1..2, 5..9] } else { Vec::new() };
+            let batch = Batch { first, entries, unreadable, contents };
             let bytes = batch.encode();
             prop_assert_eq!(Batch::decode(&bytes), Ok(batch));
         }

@@ -196,6 +196,20 @@ static SSH_SOURCE: Object = Object {
              machine itself runs from.",
         ),
         key(
+            "snapshot",
+            Choice(&[
+                word("auto", "where the volume group has room (the default)"),
+                word("never", "of nothing; no command that changes anything runs on the machine"),
+                word("required", "of every LVM volume in use on the disks, or nothing is read"),
+            ]),
+            "LVM volumes are read from snapshots, which are taken on the machine and removed again.",
+        ),
+        key(
+            "snapshot_size",
+            Amount(A::Size(MIB, 1024 * TIB)),
+            "Room that each snapshot gets in its volume group; else a tenth of its volume.",
+        ),
+        key(
             "inconsistent",
             Choice(&[
                 word("refuse", "the capture fails and its chunks are kept for the agent's capture (the default)"),

@@ -6,7 +6,9 @@ use super::access::At;
 use super::store::absolute;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::hardware::SmbiosUuid;
-use crate::plan::model::{AgentDisk, AgentSource, DiskIndex, LiveDisk, MachineName, Source, SourceDisk, SshSource};
+use crate::plan::model::{
+    AgentDisk, AgentSource, DiskIndex, LiveDisk, MachineName, SnapshotUse, Source, SourceDisk, SshSource,
+};
 
 /// The source of a machine. What is incomplete is reported; no such plan is used.
 pub(super) fn source(machine: At<'_>, folder: &Utf8Path, name: &MachineName, found: &mut Diagnostics) -> Source {
@@ -52,6 +54,12 @@ fn ssh_source(at: At<'_>, folder: &Utf8Path) -> Option<SshSource> {
         key: absolute(folder, text("key")?),
         known_hosts: absolute(folder, text("known_hosts")?),
         freeze: at.get("freeze").and_then(At::duration),
+        snapshot: match text("snapshot") {
+            Some("never") => SnapshotUse::Never,
+            Some("required") => SnapshotUse::Required,
+            _ => SnapshotUse::Auto,
+        },
+        snapshot_size: at.get("snapshot_size").and_then(At::size),
         accept_inconsistent: text("inconsistent") == Some("accept"),
     })
 }
