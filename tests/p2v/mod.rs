@@ -10,4 +10,5 @@ mod lab;
 mod plan;
 mod shell;
 mod uefi;
+mod warm;
 mod watchdog;
