@@ -251,7 +251,8 @@ fn fate(volume: &Segment, elsewhere: usize, snapshots: SnapshotUse) -> Fate {
     let live = |why: &str| Fate::Live { why: why.to_owned() };
     let attribute = |at: usize| volume.attributes.as_bytes().get(at).copied().unwrap_or(b'-');
     match attribute(0) {
-        _ if attribute(4) != b'a' => Fate::Inactive,
+        _ if attribute(4) == b'-' => Fate::Inactive,
+        _ if attribute(4) != b'a' => live("it is suspended, or its kernel does not say how it is"),
         b's' | b'S' => live("it is a snapshot itself"),
         b'V' | b't' | b'T' => {
             live("it is thin: its blocks lie where its pool has put them, and the pool's own tables have no snapshot")

@@ -273,6 +273,66 @@ fn a_capture_that_was_killed_goes_on_where_it_was_if_nothing_was_written() {
     assert!(std::fs::read(export(&site)).expect("the image's disk") == std::fs::read(&disk.file).expect("the disk"));
 }
 
+/// A volume group on a loop device, without device-mapper; its volumes are never active.
+struct Group(String, String);
+
+impl Group {
+    fn new(site: &TestSite) -> Self {
+        require_root();
+        assert!(Path::new("/usr/sbin/lvm").exists(), "this test needs LVM: apt-get install lvm2");
+        let file = site.join("pv.raw");
+        File::create(&file).and_then(|file| file.set_len(SIZE)).expect("a file");
+        let device = run(Command::new("losetup").args(["-f", "--show"]).arg(&file)).trim().to_owned();
+        let group = Self(device, format!("rpl{}", std::process::id()));
+        let Self(device, name) = &group;
+        let lvm = |words: &str| {
+            let mut command = Command::new("/usr/sbin/lvm");
+            command.args(words.split(' ')).args(["--devices", device, "--driverloaded", "n"]);
+            run(command.env("LVM_SUPPRESS_FD_WARNINGS", "1"));
+        };
+        lvm(&format!("pvcreate -q -y {device}"));
+        lvm(&format!("vgcreate -q {name} {device}"));
+        for (volume, size) in [("root", "16M"), ("data", "20M")] {
+            lvm(&format!("lvcreate -q -an -Zn -Wn -y -L {size} -n {volume} {name}"));
+        }
+        lvm(&format!("lvextend -q -L +12M {name}/root"));
+        group
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = Command::new("losetup").arg("-d").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn volumes_are_found_by_the_tools_of_the_machine_and_their_fate_is_said_beforehand() {
+    let site = site();
+    let sshd = Sshd::start(&site);
+    let group = Group::new(&site);
+    let Group(device, name) = &group;
+    let port = sshd.port.to_string();
+    let known = ["--ssh-key", "user_key", "--known-hosts", "known_hosts"];
+    let look = ["source", "look", "--host", "127.0.0.1", "--port", &port, "--device", device];
+    let seen = site.replant(&[&look[..], &known].concat()).expect(0).stdout;
+    for line in [format!("{name}/root, 28 MiB: as it is"), format!("{name}/data, 20 MiB: as it is")] {
+        assert!(seen.contains(&line), "{line}: {seen}");
+    }
+    assert!(seen.contains(&format!("{name} has 44 MiB free")), "{seen}");
+    // Nothing is active, so there is nothing to take a snapshot of; and nothing is left to remove.
+    let taken = said(&capture(&site, &sshd, device, &[]).expect(0));
+    assert_eq!(taken["consistent"], true, "{taken}");
+    let release =
+        ["source", "release", "--machine", "live01", "--disk", "disk0", "--host", "127.0.0.1", "--port", &port];
+    let released = site.replant(&[&release[..], &known].concat()).expect(0).stdout;
+    assert!(released.contains("no snapshot of live01/disk0 is left"), "{released}");
+    // A disk without LVM cannot have snapshots, and says so; a plan that requires them is refused before it reads.
+    let disk = Disk::new(&site);
+    let refused = capture(&site, &sshd, &disk.device, &["--snapshot", "required"]).expect(1);
+    assert!(refused.stderr.contains("no LVM volume lies on the disk"), "{}", refused.stderr);
+}
+
 #[test]
 fn bad_sectors_behind_ssh_fail_the_capture_or_become_zeros_that_are_named() {
     require_root();
@@ -323,6 +383,9 @@ fn a_plan_migrates_a_running_machine_and_refuses_two_of_them_at_once() {
     let before = disk.digest();
     let preview = site.replant(&["plan", "plan.yaml"]).expect(0).stdout;
     assert!(preview.contains("while it is in use: consistent or refused"), "{preview}");
+    assert!(preview.contains("from snapshots where their group has a tenth of each free"), "{preview}");
+    let looked = site.replant(&["plan", "plan.yaml", "--look"]).expect(0).stdout;
+    assert!(looked.contains(&format!("live01, {}, as it is now:\n  nothing on it is in use", disk.device)), "{looked}");
     let stopped = site.replant(&["apply", "plan.yaml", "--yes"]).expect(5);
     assert!(stopped.stdout.contains("shut the source down"), "{}", stopped.stderr);
     drop(sshd);
