@@ -111,7 +111,26 @@ impl serde::Serialize for Fingerprint {
 
 /// The one cryptography provider of this program.
 pub fn crypto_provider() -> Arc<CryptoProvider> {
-    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    order_suites(&mut provider, encrypts_aes());
+    Arc::new(provider)
+}
+
+/// Whether this processor has instructions for AES. Where they lack, a controller that has them gains nothing by it: both
+/// ends do the same work, and the one that asks says how.
+fn encrypts_aes() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::arch::is_x86_feature_detected!("aes") && std::arch::is_x86_feature_detected!("pclmulqdq");
+    #[cfg(not(target_arch = "x86_64"))]
+    return true;
+}
+
+/// Without instructions for AES, ChaCha20 is several times faster and comes first. The suites stay the same.
+fn order_suites(provider: &mut CryptoProvider, aes: bool) {
+    if !aes {
+        let chacha = rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256;
+        provider.cipher_suites.sort_by_key(|suite| suite.suite() != chacha);
+    }
 }
 
 /// A certificate chain with its key.
@@ -234,6 +253,19 @@ fn content<E: fmt::Display>(what: &'static str) -> impl FnOnce(E) -> PkiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_processor_without_aes_asks_for_chacha() {
+        let suites = |aes| -> Vec<rustls::CipherSuite> {
+            let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+            order_suites(&mut provider, aes);
+            provider.cipher_suites.iter().map(rustls::SupportedCipherSuite::suite).collect()
+        };
+        let (with, without) = (suites(true), suites(false));
+        assert_eq!(with[0], rustls::CipherSuite::TLS13_AES_256_GCM_SHA384);
+        assert_eq!(without[0], rustls::CipherSuite::TLS13_CHACHA20_POLY1305_SHA256);
+        assert!(with.len() == without.len() && with.iter().all(|suite| without.contains(suite)));
+    }
 
     #[test]
     fn a_ca_is_made_once_and_its_key_is_private() {
