@@ -9,6 +9,7 @@ mod faults;
 mod lab;
 mod plan;
 mod shell;
+mod throughput;
 mod uefi;
 mod warm;
 mod watchdog;

@@ -69,6 +69,11 @@ impl Guest {
 }
 
 impl Guest {
+    /// The emulator's process.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Waits until it has switched itself off.
     #[track_caller]
     pub fn goes_off(mut self) {
