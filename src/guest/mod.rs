@@ -34,6 +34,9 @@ pub use inspect::{InspectedContent, InspectedDisk, InspectedSystem, MachineInspe
 pub use mount::{MountError, Mounted};
 pub use probe::{FileSystem, FsKind, FsState, probe, probe_bytes};
 pub use script::UserScript;
-pub use storage::{Closed, KEY_FOLDER, StorageError, VOLUME_MODULES, assemble, has_volumes, release};
+pub use storage::{
+    Closed, KEY_FOLDER, LUKS_MODULES, LVM_MODULES, RAID_MODULES, StorageError, VOLUME_MODULES, assemble, has_volumes,
+    release,
+};
 pub use text::Text;
 pub use tree::{GuestTree, TreeError};

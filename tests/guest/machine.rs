@@ -67,12 +67,13 @@ cd "${0%/*}"
 mode=$1
 shift
 case $mode in
-  agent) set -- -kernel "$1" -initrd "$2" -append "$3" -netdev user,id=n,ipv6=off -device virtio-net-pci,netdev=n ;;
+  agent) set -- -kernel "$1" -initrd "$2" -append "$3" -netdev user,id=n,ipv6=off \
+         -device virtio-net-pci,netdev=n,romfile= -device virtio-rng-pci ;;
   source) set -- -netdev "user,id=n,ipv6=off,net=10.0.9.0/24" -device e1000,netdev=n,addr=3,romfile= -device ahci,id=ahci ;;
   run) set -- -netdev "user,id=n,ipv6=off,net=10.0.9.0/24,dhcpstart=10.0.9.100,hostfwd=tcp:127.0.0.1:$1-10.0.9.15:80" \
          -device virtio-net-pci,netdev=n,addr=9,romfile=,mac=52:54:00:12:34:56 ;;
 esac
-if [ -f efivars.fd ]; then
+if [ "$mode" != agent ] && [ -f efivars.fd ]; then
   set -- "$@" -drive if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd \
     -drive if=pflash,format=raw,unit=1,file=efivars.fd
 fi

@@ -181,6 +181,32 @@ fn debian_12_bios_ext4_with_its_own_initramfs_tool() {
 }
 
 #[test]
+fn debian_12_bios_lvm_ext4_with_its_own_initramfs_tool() {
+    only_when_long(&Row {
+        name: "deb12-lvm-rebuilt",
+        tree: BOOKWORM,
+        options: &["layout=lvm", "filter=yes", "net=networkd"],
+        disks: 1,
+        gives_up: "ALERT!",
+        root: "/dev/mapper/vg0-root",
+        also: &[Also::Rebuilt],
+    });
+}
+
+#[test]
+fn debian_12_bios_ext4_with_dracut_as_its_own_tool() {
+    only_when_long(&Row {
+        name: "deb12-dracut-rebuilt",
+        tree: ["bookworm", "cloud", "dracut"],
+        options: &["net=networkd"],
+        disks: 1,
+        gives_up: "Boot has failed",
+        root: "/dev/vda1",
+        also: &[Also::Rebuilt],
+    });
+}
+
+#[test]
 fn debian_12_bios_encrypted_root_ifupdown() {
     only_when_long(&Row {
         name: "deb12-luks",

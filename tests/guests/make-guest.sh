@@ -128,9 +128,9 @@ EOF_NET
         chmod 600 "$connection"
         enable NetworkManager.service NetworkManager-wait-online.service ;;
 esac
-# rootdelay: a missing root is given up after that many seconds instead of thirty. no_timer_check: an emulated machine on
+# rootdelay and rd.timeout: a missing root is given up after that many seconds. no_timer_check: an emulated machine on
 # a busy host may get its timer interrupts too late for the kernel's check of them.
-words="root=$rootdev $options console=tty0 console=$serial quiet panic=5 mitigations=off rootdelay=4 rd.timeout=8 rd.shell=0 net.ifnames=1 no_timer_check"
+words="root=$rootdev $options console=tty0 console=$serial quiet panic=5 mitigations=off rootdelay=4 rd.timeout=45 rd.shell=0 net.ifnames=1 no_timer_check"
 if [ "$layout" = plain ] && [ "$initramfs" = initramfs-tools ] && [ "$fs" = ext4 ]; then
     :
 elif [ "$initramfs" = initramfs-tools ]; then
