@@ -19,4 +19,4 @@ exec qemu-system-x86_64 -accel tcg,tb-size=256 -machine pc -m 768 -nodefaults -d
   -pidfile qemu.pid -qmp unix:qmp.sock,server=on,wait=off \
   -chardev socket,id=console,path=console.sock,server=on,wait=off,logfile=console.log -serial chardev:console \
   -kernel "$kernel" -initrd "$initrd" -append "$words" \
-  -netdev user,id=agent,ipv6=off -device virtio-net-pci,netdev=agent "$@"
+  -netdev user,id=agent,ipv6=off -device virtio-net-pci,netdev=agent,romfile= -device virtio-rng-pci "$@"

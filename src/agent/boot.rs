@@ -25,6 +25,10 @@ const TO_POWER_OFF: Duration = Duration::from_secs(60);
 /// How often we look whether the VM still runs.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// Words for the kernel: an emulated machine on a busy host may get its timer interrupts too late for the kernel's check of
+/// them, and each look at any clock but the processor's own leaves the emulated code.
+pub(super) const EMULATED: &str = "quiet panic=5 mitigations=off no_timer_check tsc=reliable";
+
 /// What to run, and where.
 #[derive(Clone, Debug)]
 pub struct GuestStep {
@@ -134,8 +138,7 @@ pub fn convert_guest(
     };
     let ca = Fingerprint::parse(&ca).ok_or_else(|| BootError::Answer(format!("`{ca}` is no fingerprint")))?;
     let order = BootOrder { controller: (HOST_SEEN_BY_GUEST.to_owned(), port), ca, token };
-    // An emulated machine on a busy host may get its timer interrupts too late for the kernel's check of them.
-    let command_line = format!("{} console=ttyS0 quiet panic=5 mitigations=off no_timer_check", order.command_line());
+    let command_line = format!("{} console=ttyS0 {EMULATED}", order.command_line());
     let [kernel, image] = files;
     let image = step.initramfs.as_ref().map_or(image, |own| std::path::absolute(own).unwrap_or_else(|_| own.clone()));
     let [kernel, mut image] = [kernel, image].map(|path| path.to_string_lossy().into_owned());

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::controller::Report;
+use crate::guest::linux::initramfs::InitramfsChoice;
 use crate::guest::linux::network::{AddressMap, TargetNic};
-use crate::guest::{self, ConvertOptions, Edit, FsKind, Guest, SkipList, SystemDisks, UserScript};
+use crate::guest::{self, Conversion, ConvertOptions, Edit, FsKind, Guest, SkipList, SystemDisks, UserScript};
 use crate::sequence::{CommandError, Facts, Registry, StepCall, StepOutput};
 use crate::units::ByteCount;
 
@@ -14,6 +15,7 @@ use super::capture::{self, Disks, Link};
 use super::deploy;
 use super::discover::SeenDisk;
 use super::preview::preview;
+use super::rebuild::rebuild;
 use super::report::Reporter;
 use super::run::{self, run_offline};
 use super::screen::{Console, Shown};
@@ -235,22 +237,43 @@ impl<'a> Workbench<'a> {
         let guest = self.guest.borrow();
         let guest = guest.as_ref().ok_or_else(no_guest)?;
         let options = ConvertOptions { first_boot: self.first_boot.borrow().clone(), ..options(call)? };
-        let conversion = guest::plan(&guest.tree, &guest.disks, &options).map_err(failed)?;
+        let plan = || guest::plan(&guest.tree, &guest.disks, &options).map_err(failed);
+        let (mut count, mut rebuilt) = (0, Vec::new());
+        let mut conversion = plan()?;
         for warning in &conversion.warnings {
             self.note(format!("warning: {warning}"));
         }
-        guest::apply(guest, &conversion, |change| {
+        self.apply(guest, &conversion, &mut count)?;
+        if !conversion.rebuilds.is_empty() {
+            for wanted in &conversion.rebuilds {
+                self.note(format!("{} is made anew by the guest's {}", wanted.path, wanted.program));
+                let edit = rebuild(guest, wanted, &|line| self.note(format!("{}: {line}", wanted.program)));
+                self.reporter.say(Report::Edit(edit.map_err(failed)?));
+                count += 1;
+                rebuilt.push(wanted.path.clone());
+            }
+            // What only an overlay can bring into the new ones.
+            conversion = plan()?;
+            conversion.rebuilds.clear();
+            self.apply(guest, &conversion, &mut count)?;
+        }
+        let rest = plan()?;
+        let left = rest.rebuilds.iter().map(|rebuild| &rebuild.path).find(|path| !rebuilt.contains(path));
+        if let Some(path) = rest.changes.first().map(|change| &change.path).or(left) {
+            return Err(refused(format!("{path} still needs a change after the conversion")));
+        }
+        let count = count.to_string();
+        Ok(StepOutput { code: 0, facts: Facts::from([("guest.edits".to_owned(), count)]) })
+    }
+
+    fn apply(&self, guest: &Guest, conversion: &Conversion, count: &mut usize) -> Result<(), CommandError> {
+        guest::apply(guest, conversion, |change| {
+            *count += change.edits.len();
             for edit in &change.edits {
                 self.reporter.say(Report::Edit(edit.clone()));
             }
         })
-        .map_err(failed)?;
-        let rest = guest::plan(&guest.tree, &guest.disks, &options).map_err(failed)?;
-        if let Some(change) = rest.changes.first() {
-            return Err(refused(format!("{} still needs a change after the conversion", change.path)));
-        }
-        let count = conversion.edits().len().to_string();
-        Ok(StepOutput { code: 0, facts: Facts::from([("guest.edits".to_owned(), count)]) })
+        .map_err(failed)
     }
 
     fn flush(&self) -> Result<StepOutput, CommandError> {
@@ -297,7 +320,8 @@ fn geometry(call: &StepCall<'_>) -> Result<StepOutput, CommandError> {
     Ok(StepOutput { code: 0, facts })
 }
 
-/// `driver` and `skip` are lists, `nic` is a list of `MAC NAME`, `serial-console` is `yes` or `no`.
+/// `driver` and `skip` are lists, `nic` is a list of `MAC NAME`, `serial-console` is `yes` or `no`, `initramfs` is
+/// `auto`, `overlay` or `rebuild`.
 fn options(call: &StepCall<'_>) -> Result<ConvertOptions, CommandError> {
     let mut drivers: Vec<String> = call.step.list("driver").into_iter().map(str::to_owned).collect();
     if drivers.is_empty() {
@@ -329,6 +353,11 @@ fn options(call: &StepCall<'_>) -> Result<ConvertOptions, CommandError> {
             )));
         }
     }
+    let initramfs = match call.step.parameter("initramfs") {
+        None => InitramfsChoice::default(),
+        Some(word) => InitramfsChoice::parse(word)
+            .ok_or_else(|| refused(format!("`initramfs` is `{word}`, and not `auto`, `overlay` or `rebuild`")))?,
+    };
     Ok(ConvertOptions {
         drivers,
         serial_console: matches!(call.step.parameter("serial-console"), Some("yes")),
@@ -336,6 +365,7 @@ fn options(call: &StepCall<'_>) -> Result<ConvertOptions, CommandError> {
         addresses: AddressMap::parse(call.step.list("address")).map_err(failed)?,
         uefi: matches!(call.step.parameter("firmware"), Some("uefi")),
         first_boot: Vec::new(),
+        initramfs,
         skip: SkipList::new(call.step.list("skip").into_iter().map(str::to_owned)),
     })
 }

@@ -1,7 +1,9 @@
 //! Every edit that a guest needs on the target, and their application.
 
+use super::linux::initramfs::{InitramfsChoice, Rebuild};
 use super::linux::network::{AddressMap, TargetNic};
 use super::linux::{bootloader, esp, firstboot, fstab, identity, initramfs, network, storage, tools};
+use super::tree::Room;
 use super::{DeviceNames, Edit, FileChange, Guest, GuestTree, SkipList, SystemDisks, TreeError, UserScript};
 
 /// What is wanted of a conversion.
@@ -19,6 +21,8 @@ pub struct ConvertOptions {
     pub uefi: bool,
     /// The user's own scripts for the first boot, in order.
     pub first_boot: Vec<UserScript>,
+    /// How an initramfs gets what it lacks.
+    pub initramfs: InitramfsChoice,
     /// Edits that are left out.
     pub skip: SkipList,
 }
@@ -28,6 +32,8 @@ pub struct ConvertOptions {
 pub struct Conversion {
     /// Changes, in the order in which they are applied.
     pub changes: Vec<FileChange>,
+    /// Initramfs images that the guest's own tool makes anew, when the changes are applied.
+    pub rebuilds: Vec<Rebuild>,
     /// What could not be converted and does not keep the guest from booting for certain.
     pub warnings: Vec<String>,
 }
@@ -49,7 +55,8 @@ pub enum ConvertError {
 impl Conversion {
     /// Every edit, in order.
     pub fn edits(&self) -> Vec<Edit> {
-        self.changes.iter().flat_map(|change| change.edits.clone()).collect()
+        let rebuilds = self.rebuilds.iter().map(|rebuild| rebuild.edit.clone());
+        self.changes.iter().flat_map(|change| change.edits.clone()).chain(rebuilds).collect()
     }
 }
 
@@ -58,6 +65,7 @@ pub fn plan(tree: &GuestTree, disks: &SystemDisks, options: &ConvertOptions) -> 
     let names = DeviceNames::new(disks);
     let skip = &options.skip;
     let mut conversion = Conversion::default();
+    conversion.warnings.extend(identity::unknown_distribution(tree)?);
     let pins = match skip.skips("network.names") {
         true => network::Pins::default(),
         false => network::pin(tree, &options.nics)?,
@@ -66,8 +74,9 @@ pub fn plan(tree: &GuestTree, disks: &SystemDisks, options: &ConvertOptions) -> 
     if !skip.skips("initramfs") {
         let drivers: Vec<&str> = options.drivers.iter().map(String::as_str).collect();
         let links = network::links(tree, &pins.changes)?;
-        let plan = initramfs::plan(tree, &names, &drivers, &links, skip)?;
+        let plan = initramfs::plan(tree, &names, &drivers, &links, (skip, options.initramfs))?;
         conversion.changes.extend(plan.changes);
+        conversion.rebuilds = plan.rebuilds;
         conversion.warnings.extend(plan.warnings);
     }
     if options.uefi && !skip.skips("bootloader.fallback") {
@@ -124,9 +133,11 @@ pub fn plan(tree: &GuestTree, disks: &SystemDisks, options: &ConvertOptions) -> 
     Ok(conversion)
 }
 
-/// Applies a plan to the mounted guest; `told` hears of every file before it is written.
+/// Applies a plan's changes to the mounted guest; `told` hears of every file before it is written. What is made anew has its
+/// room, too, and is left to whoever can run the guest's programs.
 pub fn apply(guest: &Guest, conversion: &Conversion, mut told: impl FnMut(&FileChange)) -> Result<(), ConvertError> {
-    guest.tree.check_room(&conversion.changes)?;
+    let rooms: Vec<Room> = conversion.rebuilds.iter().flat_map(|rebuild| rebuild.rooms.clone()).collect();
+    guest.tree.check_room(&conversion.changes, &rooms)?;
     for change in &conversion.changes {
         told(change);
         guest.tree.write(change)?;

@@ -236,6 +236,13 @@ fn candidates(disks: &SystemDisks, folder: &Path, closed: &mut Vec<String>) -> R
         };
         match look(None) {
             // A data disk that cannot be mounted is no reason to stop; if it was the root, the reason is told.
+            Err(error @ (DetectError::Mount { .. } | DetectError::Tree(_))) => {
+                closed.push(format!(
+                    "{name} ({}): {}; check it in the source with fsck",
+                    content.kind.name(),
+                    with_cause(&error)
+                ));
+            }
             Err(error) => closed.push(with_cause(&error)),
             Ok((Some(system), _)) => add(system, None),
             Ok((None, _)) if content.kind == FsKind::Btrfs => {

@@ -5,8 +5,8 @@
 //! disks -probe-> file systems -detect-> the root, mounted -linux-> edits with before and after -apply-> a guest that boots
 //! ```
 //!
-//! It works on mounted file systems of a machine that is off. It runs no program of the guest by itself, never touches a running
-//! system, and an edit that is in place already is no edit: converting twice equals converting once.
+//! It works on mounted file systems of a machine that is off. It runs no program of the guest by itself (an initramfs that the
+//! guest's own tool must make is handed to whoever can), never touches a running system, and an edit that is in place already is no edit: converting twice equals converting once.
 
 mod convert;
 pub mod cpio;
@@ -34,6 +34,9 @@ pub use inspect::{InspectedContent, InspectedDisk, InspectedSystem, MachineInspe
 pub use mount::{MountError, Mounted};
 pub use probe::{FileSystem, FsKind, FsState, probe, probe_bytes};
 pub use script::UserScript;
-pub use storage::{Closed, KEY_FOLDER, StorageError, VOLUME_MODULES, assemble, has_volumes, release};
+pub use storage::{
+    Closed, KEY_FOLDER, LUKS_MODULES, LVM_MODULES, RAID_MODULES, StorageError, VOLUME_MODULES, assemble, has_volumes,
+    release,
+};
 pub use text::Text;
 pub use tree::{GuestTree, TreeError};

@@ -13,7 +13,24 @@ use super::probe::{FsKind, probe};
 /// Where the agent finds keys of LUKS containers: files named by the container's UUID, or `any`.
 pub const KEY_FOLDER: &str = "/keys";
 
-/// Kernel modules that volumes need; the agent loads them only when there are volumes.
+/// Kernel modules that logical volumes need from the start; the kernel asks for the others by itself.
+pub const LVM_MODULES: &[&str] = &["dm_mod"];
+/// The same for software RAID.
+pub const RAID_MODULES: &[&str] = &["md_mod"];
+/// The same for LUKS.
+pub const LUKS_MODULES: &[&str] = &[
+    "dm_mod",
+    "dm_crypt",
+    "aesni_intel",
+    "xts",
+    "cbc",
+    "sha256_generic",
+    "sha512_generic",
+    "algif_skcipher",
+    "ecb",
+    "essiv",
+];
+/// Every module that volumes need; the agent loads what it needs of them.
 pub const VOLUME_MODULES: &[&str] = &[
     "dm_mod",
     "md_mod",
@@ -85,10 +102,17 @@ pub fn assemble(disks: &mut SystemDisks) -> Result<Closed, StorageError> {
     if !has_volumes(disks) {
         return Ok(closed);
     }
-    load_modules();
     let mut tried = Vec::new();
+    let mut activated = 0;
     loop {
         let kinds: Vec<FsKind> = disks.contents().map(|(_, _, content)| content.kind).collect();
+        for (kind, list) in [(FsKind::Raid, "raid"), (FsKind::Lvm, "lvm"), (FsKind::Luks, "luks")] {
+            let list = format!("/etc/modules.{list}");
+            if kinds.contains(&kind) && !tried.contains(&list) {
+                load_modules(&list);
+                tried.push(list);
+            }
+        }
         if kinds.contains(&FsKind::Raid) && !tried.contains(&"raid".to_owned()) {
             tried.push("raid".to_owned());
             // Incomplete mirrors are run, too: a disk that failed in the source is no reason to stop.
@@ -98,9 +122,14 @@ pub fn assemble(disks: &mut SystemDisks) -> Result<Closed, StorageError> {
                 &[],
             );
         }
-        if kinds.contains(&FsKind::Lvm) {
+        let physical = kinds.iter().filter(|kind| **kind == FsKind::Lvm).count();
+        if physical > activated {
+            activated = physical;
             run("lvm", &["vgchange", "--activate", "y", "--sysinit", "--activationmode", "degraded"], &[])?;
-            run("lvm", &["vgmknodes"], &[])?;
+            // Usually it has made them; each call of the tool takes a while.
+            if has_unnamed(Path::new("/sys/block"), Path::new("/dev/mapper"))? {
+                run("lvm", &["vgmknodes"], &[])?;
+            }
         }
         let containers: Vec<(String, PathBuf, String)> = disks
             .contents()
@@ -130,9 +159,12 @@ pub fn release(disks: &SystemDisks) {
         return;
     }
     // Top first; what is still in use below is let go of in the next round.
+    let mut left = disks.volumes.clone();
     for _ in 0..3 {
-        let _ = run("lvm", &["vgchange", "--activate", "n"], &[]);
-        for volume in &disks.volumes {
+        if left.iter().any(|volume| volume.kind == VolumeKind::Lvm) {
+            let _ = run("lvm", &["vgchange", "--activate", "n"], &[]);
+        }
+        for volume in &left {
             let device = volume.device.to_string_lossy().into_owned();
             match volume.kind {
                 VolumeKind::Luks => drop(run("cryptsetup", &["close", &device], &[])),
@@ -140,11 +172,27 @@ pub fn release(disks: &SystemDisks) {
                 VolumeKind::Lvm => {}
             }
         }
+        left = volumes(Path::new("/sys/block"), Path::new("/dev")).unwrap_or(left);
+        if left.is_empty() {
+            return;
+        }
     }
 }
 
-fn load_modules() {
-    let Ok(list) = fs::read_to_string("/etc/modules.volumes") else { return };
+/// Whether a mapped device has no name below `mapper`.
+fn has_unnamed(sys: &Path, mapper: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(sys)?.filter_map(Result::ok) {
+        if let Ok(name) = fs::read_to_string(entry.path().join("dm/name"))
+            && !mapper.join(name.trim()).exists()
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn load_modules(list: &str) {
+    let Ok(list) = fs::read_to_string(list) else { return };
     for module in list.lines() {
         let _ = Command::new("insmod").arg(format!("/lib/modules/{module}")).stderr(Stdio::null()).status();
     }
@@ -277,6 +325,19 @@ mod tests {
         assert_eq!(lvm_alias("vg-root").as_deref(), Some("/dev/vg/root"));
         assert_eq!(lvm_alias("my--vg-my--root").as_deref(), Some("/dev/my-vg/my-root"));
         assert_eq!(lvm_alias("plain"), None);
+    }
+
+    #[test]
+    fn devices_without_a_name_are_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let (sys, mapper) = (folder.path().join("sys"), folder.path().join("mapper"));
+        fs::create_dir_all(sys.join("dm-0/dm")).unwrap();
+        fs::create_dir_all(sys.join("vda")).unwrap();
+        fs::create_dir_all(&mapper).unwrap();
+        fs::write(sys.join("dm-0/dm/name"), "vg-root\n").unwrap();
+        assert!(has_unnamed(&sys, &mapper).unwrap());
+        fs::write(mapper.join("vg-root"), "").unwrap();
+        assert!(!has_unnamed(&sys, &mapper).unwrap());
     }
 
     #[test]

@@ -44,6 +44,15 @@ pub enum TreeError {
     },
 }
 
+/// Bytes that a program of the guest needs in a folder while it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Room {
+    /// A file there, as the guest names it.
+    pub(super) path: String,
+    /// How many.
+    pub(super) bytes: u64,
+}
+
 /// The tree of a guest below a mount point.
 #[derive(Clone, Debug)]
 pub struct GuestTree {
@@ -119,9 +128,10 @@ impl GuestTree {
         Ok(fs::read_link(at).ok().map(|to| to.to_string_lossy().into_owned()))
     }
 
-    /// Whether every change has room, before the first is made: what the files grow by, file system by file system.
-    pub fn check_room(&self, changes: &[FileChange]) -> Result<(), TreeError> {
-        let mut needs: BTreeMap<u64, (u64, PathBuf, String)> = BTreeMap::new();
+    /// Whether every change has room, before the first is made: what the files grow by, and what programs need beside them,
+    /// file system by file system.
+    pub(super) fn check_room(&self, changes: &[FileChange], rooms: &[Room]) -> Result<(), TreeError> {
+        let mut grows = Vec::new();
         for change in changes {
             let target = self.resolve(&change.path)?;
             let old_len = fs::metadata(&target).map_or(0, |old| old.len());
@@ -132,15 +142,22 @@ impl GuestTree {
                 Content::Append { bytes, align } => old_len.next_multiple_of(*align) - old_len + bytes.len() as u64,
                 Content::Link(_) | Content::Remove => 0,
             };
+            grows.push((&change.path, target, growth));
+        }
+        for room in rooms {
+            grows.push((&room.path, self.resolve(&room.path)?, room.bytes));
+        }
+        let mut needs: BTreeMap<u64, (u64, PathBuf, String)> = BTreeMap::new();
+        for (path, target, growth) in grows {
             let mut folder = target.parent().unwrap_or(&self.root).to_owned();
             while !folder.exists() && folder.pop() {}
-            let io = |error| TreeError::Io { doing: "looking at", path: change.path.clone(), error };
+            let io = |error| TreeError::Io { doing: "looking at", path: path.clone(), error };
             let device = fs::metadata(&folder).map_err(io)?.dev();
-            let need = needs.entry(device).or_insert_with(|| (0, folder, change.path.clone()));
+            let need = needs.entry(device).or_insert_with(|| (0, folder, path.clone()));
             // Every file takes whole blocks.
             need.0 += growth.next_multiple_of(4096);
             if growth > (1 << 20) {
-                need.2.clone_from(&change.path);
+                need.2.clone_from(path);
             }
         }
         for (needed, folder, path) in needs.into_values() {
@@ -223,15 +240,41 @@ impl GuestTree {
             }
             Content::Link(_) | Content::Remove => unreachable!("links and removals are no files to write"),
         }
-        if let Some(old) = old {
-            chown(&fresh, Some(old.uid()), Some(old.gid()))?;
-        }
-        label::copy(if old.is_some() { target } else { folder }, &fresh, old.is_some())?;
-        file.set_permissions(fs::Permissions::from_mode(mode))?;
-        file.sync_all()?;
-        fs::rename(&fresh, target)?;
-        sync_folder(folder)
+        settle(&file, &fresh, target, old, mode)
     }
+
+    /// Where a program of the guest is to put a new file of that name, as the guest names it: beside the old one, which stays
+    /// what it is until [`Self::adopt`].
+    pub fn beside(&self, path: &str) -> Result<String, TreeError> {
+        let target = self.resolve(path)?;
+        let inside = target.strip_prefix(&self.root).unwrap_or(&target);
+        let name = inside.file_name().unwrap_or_default().to_string_lossy();
+        let folder = inside.parent().unwrap_or(Path::new("")).to_string_lossy();
+        Ok(format!("/{}.{name}.replant", if folder.is_empty() { String::new() } else { format!("{folder}/") }))
+    }
+
+    /// Puts the file that lies [`Self::beside`] in the place of the old one, durably, with the old one's owner and mode.
+    pub fn adopt(&self, path: &str) -> Result<(), TreeError> {
+        let io = |error: io::Error| TreeError::Io { doing: "writing", path: path.to_owned(), error };
+        let (target, fresh) = (self.resolve(path)?, self.root.join(&self.beside(path)?[1..]));
+        let old = fs::metadata(&target).ok();
+        let mode = old.as_ref().map_or(0o600, |old| old.permissions().mode() & 0o7777);
+        let file = OpenOptions::new().write(true).open(&fresh).map_err(io)?;
+        settle(&file, &fresh, &target, old.as_ref(), mode).map_err(io)
+    }
+}
+
+/// A complete new file takes the place of the old one.
+fn settle(file: &File, fresh: &Path, target: &Path, old: Option<&fs::Metadata>, mode: u32) -> io::Result<()> {
+    let folder = target.parent().unwrap_or(Path::new("/"));
+    if let Some(old) = old {
+        chown(fresh, Some(old.uid()), Some(old.gid()))?;
+    }
+    label::copy(if old.is_some() { target } else { folder }, fresh, old.is_some())?;
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    file.sync_all()?;
+    fs::rename(fresh, target)?;
+    sync_folder(folder)
 }
 
 /// The components of a path, last first; `..` is kept.
@@ -316,13 +359,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let tree = GuestTree::new(folder.path());
         let fits = change("/etc/a", Content::Whole(b"x".to_vec()));
-        assert!(tree.check_room(std::slice::from_ref(&fits)).is_ok());
+        assert!(tree.check_room(std::slice::from_ref(&fits), &[]).is_ok());
         fs::write(folder.path().join("long"), b"12345").unwrap();
         let append = |align| change("/long", Content::Append { bytes: b"x".to_vec(), align });
-        assert!(tree.check_room(&[append(4)]).is_ok());
+        assert!(tree.check_room(&[append(4)], &[]).is_ok());
         let append = append(1 << 60);
-        let error = tree.check_room(&[fits, append]).unwrap_err();
+        let error = tree.check_room(&[fits, append], &[]).unwrap_err();
         assert!(error.to_string().contains("the file system of /long has"), "{error}");
+        let room = Room { path: "/var/tmp/x/y".into(), bytes: 1 << 60 };
+        let error = tree.check_room(&[], &[room]).unwrap_err();
+        assert!(error.to_string().contains("the file system of /var/tmp/x/y has"), "{error}");
     }
 
     #[test]
@@ -337,6 +383,26 @@ mod tests {
             tree.write(&change("/secret", Content::Remove)).unwrap();
             assert!(!tree.exists("/secret").unwrap());
         }
+    }
+
+    #[test]
+    fn a_file_that_lies_beside_takes_the_place_of_the_old_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = GuestTree::new(folder.path());
+        fs::create_dir_all(folder.path().join("boot/real")).unwrap();
+        symlink("real/image", folder.path().join("boot/initrd")).unwrap();
+        fs::write(folder.path().join("boot/real/image"), "old").unwrap();
+        fs::set_permissions(folder.path().join("boot/real/image"), fs::Permissions::from_mode(0o640)).unwrap();
+        let beside = tree.beside("/boot/initrd").unwrap();
+        assert_eq!(beside, "/boot/real/.image.replant");
+        assert_eq!(tree.beside("/initrd").unwrap(), "/.initrd.replant");
+        assert!(tree.adopt("/boot/initrd").is_err(), "there is no new one");
+        assert_eq!(tree.read("/boot/initrd").unwrap().unwrap(), b"old");
+        fs::write(folder.path().join(&beside[1..]), "new").unwrap();
+        tree.adopt("/boot/initrd").unwrap();
+        assert_eq!(tree.read("/boot/initrd").unwrap().unwrap(), b"new");
+        assert_eq!(fs::metadata(folder.path().join("boot/real/image")).unwrap().permissions().mode() & 0o777, 0o640);
+        assert!(!tree.exists(&beside).unwrap() && tree.link("/boot/initrd").unwrap().is_some());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::boot::{Netboot, Power};
 use super::capacity::{HostCapacity, HostSizing, MachinePlacement, Utilisation};
 use crate::diagnostic::{SourceText, Span, Spanned};
 use crate::guest::UserScript;
+use crate::guest::linux::initramfs::InitramfsChoice;
 pub use crate::hardware::{DiskFormat, Firmware};
 use crate::provider::RuleSpec;
 use crate::units::{ByteCount, ByteRate};
@@ -466,6 +467,8 @@ pub struct Guest {
     pub convert: Convert,
     /// The root file system (`/dev/disk0p1`, `UUID=...`, `LABEL=...`) when there are several.
     pub root: Option<String>,
+    /// How an initramfs gets the target's drivers.
+    pub initramfs: InitramfsChoice,
     /// Kernel console wanted on the serial port.
     pub serial_console: bool,
     /// Edits that are left out, by id.

@@ -73,6 +73,7 @@ pub fn machine_values(plan: &ResolvedPlan, machine: &Machine, facts: &ResolvedMa
         guest: GuestValues {
             converted,
             root: machine.guest.root.as_deref().unwrap_or_default(),
+            initramfs: machine.guest.initramfs.word(),
             serial_console: machine.guest.serial_console,
             skip: &machine.guest.skip,
             addresses: machine.guest.addresses.iter().map(|(from, to)| format!("{from} {to}")).collect(),

@@ -143,6 +143,7 @@ pub(super) struct DeployValues {
 pub(super) struct GuestValues<'a> {
     pub(super) converted: bool,
     pub(super) root: &'a str,
+    pub(super) initramfs: &'static str,
     pub(super) serial_console: bool,
     pub(super) skip: &'a [String],
     pub(super) addresses: Vec<String>,

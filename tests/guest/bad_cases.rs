@@ -9,7 +9,13 @@ use super::agent::{SEQUENCE, build, convert, guest_file, shell, small_vm};
 const PATHS: &str = "PATH=$PATH:/usr/sbin:/sbin\n";
 
 fn site() -> TestSite {
+    site_of(|_| {})
+}
+
+/// A small guest with what `more` puts below `root/`.
+fn site_of(more: impl FnOnce(&TestSite)) -> TestSite {
     let site = TestSite::new();
+    more(&site);
     small_vm(&site);
     build(&site, &["--out", "agent"]).expect(0);
     site.write("sequence.xml", SEQUENCE.replace("ROOT", ""));
@@ -22,6 +28,25 @@ fn refused(site: &TestSite) -> String {
     let before = fs::read(site.join("vm/disk0.raw")).unwrap();
     let said = convert(site, &[]).expect(1).stderr;
     assert!(fs::read(site.join("vm/disk0.raw")).unwrap() == before, "a refused conversion changes nothing: {said}");
+    said
+}
+
+/// The same where its file systems were mounted for writing already: what is in them is as it was.
+#[track_caller]
+fn refused_late(site: &TestSite) -> String {
+    let files = |name: &str| {
+        shell(
+            site,
+            &format!(
+                "{PATHS}mkdir {name}; debugfs -R 'rdump / {name}' 'vm/disk0.raw?offset=1048576' >/dev/null 2>&1\n\
+                 cd {name}; find . -type f | sort | xargs cksum; cd ..; rm -r {name}"
+            ),
+        )
+    };
+    let before = files("before");
+    assert!(before.contains("./etc/fstab"), "{before}");
+    let said = convert(site, &[]).expect(1).stderr;
+    assert_eq!(files("after"), before, "a refused conversion changes nothing: {said}");
     said
 }
 
@@ -84,6 +109,118 @@ fn a_damaged_file_system_and_a_sleeping_machine_are_left_alone() {
     );
     let said = refused(&site);
     assert!(said.contains("/dev/disk1") && said.contains("hibernated") && said.contains("shut it down"), "{said}");
+}
+
+/// A second partition behind the small guest's root.
+fn add_partition(site: &TestSite, file: &str, kind: &str) {
+    let table = format!("label: dos\\nstart=2048,size=61440,type=83\\nstart=65536,type={kind}\\n");
+    shell(
+        site,
+        &format!(
+            "{PATHS}truncate -s 56M vm/disk0.raw; printf '{table}' | sfdisk -q vm/disk0.raw\n\
+             dd if={file} of=vm/disk0.raw bs=1M seek=32 conv=notrunc status=none"
+        ),
+    );
+}
+
+#[test]
+fn a_kernel_without_the_targets_driver_is_refused_and_an_unknown_distribution_is_converted_with_a_warning() {
+    let site = site_of(|site| {
+        site.write("root/lib/modules/2.6.18-old/modules.dep", "kernel/fs/ext3.ko:\n");
+        site.write("root/boot/initrd-2.6.18-old.img", "");
+    });
+    let said = refused_late(&site);
+    for part in
+        ["kernel 2.6.18-old has no driver virtio_blk", "install a kernel that has it", "guest.skip: [initramfs]"]
+    {
+        assert!(said.contains(part), "`{part}` is missing: {said}");
+    }
+    let skipping = "<parameter name=\"skip\">initramfs</parameter><parameter name=\"driver\">";
+    site.write("sequence.xml", SEQUENCE.replace("ROOT", "").replace("<parameter name=\"driver\">", skipping));
+    let words = ["guest", "convert", "--machine", "small", "--vm-folder", "vm", "--agent", "agent"];
+    let said = site.replant(&[&words[..], &["--sequence", "sequence.xml"]].concat()).expect(0).stdout;
+    assert!(said.contains("without an `ID`") && said.contains("none of the families Debian, Red Hat"), "{said}");
+    assert!(guest_file(&site, "/etc/fstab").contains("UUID=11111111"));
+}
+
+#[test]
+fn a_full_boot_is_seen_before_anything_is_changed() {
+    let site = site_of(|site| {
+        let modules = "root/lib/modules/6.1.0-1-test";
+        site.write(&format!("{modules}/modules.dep"), "kernel/virtio_blk.ko:\n");
+        // Bytes that no file system leaves out as zeros.
+        site.write(&format!("{modules}/kernel/virtio_blk.ko"), "driver".repeat(1 << 20));
+        site.write("image/conf/modules", "ext4\n");
+        site.write("boot/.keep", "");
+        shell(site, "cd image && find . | cpio -o -H newc -R 0:0 --quiet > ../boot/initrd.img-6.1.0-1-test");
+    });
+    site.write("root/etc/fstab", "/dev/sda1 / ext4 defaults 0 1\n/dev/sda2 /boot ext4 defaults 0 2\n");
+    shell(
+        &site,
+        &format!(
+            "{PATHS}rm -r root/boot/*; mke2fs -q -t ext4 -d root part 30M >/dev/null 2>&1\n\
+             dd if=part of=vm/disk0.raw bs=1M seek=1 conv=notrunc status=none\n\
+             mke2fs -q -t ext4 -d boot second 6M >/dev/null 2>&1"
+        ),
+    );
+    add_partition(&site, "second", "83");
+    let said = refused_late(&site);
+    let needed = said.split("the change needs ").nth(1).and_then(|rest| rest.split(':').next());
+    let needed: u64 = needed.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{said}"));
+    assert!(needed >= 6 << 20, "{said}");
+    for part in ["/boot/initrd.img-6.1.0-1-test has ", "bytes free", "make room in the source", "guest.skip"] {
+        assert!(said.contains(part), "`{part}` is missing: {said}");
+    }
+}
+
+#[test]
+fn a_loader_for_32_bit_firmware_does_not_start_from_uefi_and_a_32_bit_guest_from_bios_is_converted() {
+    let site = site_of(|site| {
+        // The kernel and the programs of a 32-bit system; nothing of them is run.
+        site.write("root/lib/modules/6.1.0-1-686-pae/modules.dep", "kernel/fs/ext4.ko:\n");
+        site.write("root/lib/modules/6.1.0-1-686-pae/modules.builtin", "kernel/virtio_blk.ko\n");
+        site.write("root/lib/ld-linux.so.2", "\x7fELF\x01\x01\x01");
+    });
+    site.write("root/etc/fstab", "/dev/sda1 / ext4 defaults 0 1\n/dev/sda2 /boot/efi vfat defaults 0 2\n");
+    site.write("ia32.efi", "MZ");
+    shell(
+        &site,
+        &format!(
+            "{PATHS}mkdir -p root/boot/efi; mke2fs -q -t ext4 -d root part 30M >/dev/null 2>&1\n\
+             dd if=part of=vm/disk0.raw bs=1M seek=1 conv=notrunc status=none\n\
+             mkfs.vfat -C -i 12345678 second 8192 >/dev/null; mmd -i second ::/EFI ::/EFI/debian\n\
+             mcopy -i second ia32.efi ::/EFI/debian/grubia32.efi"
+        ),
+    );
+    add_partition(&site, "second", "ef");
+    let uefi = "<parameter name=\"firmware\">uefi</parameter><parameter name=\"driver\">";
+    site.write("sequence.xml", SEQUENCE.replace("ROOT", "").replace("<parameter name=\"driver\">", uefi));
+    let said = refused_late(&site);
+    for part in ["32-bit firmware only", "debian/grubia32.efi", "firmware: bios"] {
+        assert!(said.contains(part), "`{part}` is missing: {said}");
+    }
+    site.write("sequence.xml", SEQUENCE.replace("ROOT", ""));
+    convert(&site, &[]).expect(0);
+    assert!(guest_file(&site, "/etc/fstab").contains("UUID=1234-5678 /boot/efi vfat"));
+}
+
+#[test]
+fn a_root_whose_files_cannot_be_read_is_named() {
+    let site = site();
+    // The marks say that it is clean; what they do not know of is a folder that was overwritten.
+    shell(
+        &site,
+        &format!(
+            "{PATHS}size=$(dumpe2fs -h part 2>/dev/null | awk '/^Block size/ {{ print $3 }}')\n\
+             for block in $(debugfs -R 'blocks /etc' part 2>/dev/null); do\n\
+             head -c $size /dev/urandom | dd of=part bs=$size seek=$block conv=notrunc status=none; done\n\
+             dd if=part of=vm/disk0.raw bs=1M seek=1 conv=notrunc status=none"
+        ),
+    );
+    let said = convert(&site, &[]).expect(1).stderr;
+    for part in ["/dev/disk0p1 (ext4)", "reading /etc/os-release", "fsck"] {
+        assert!(said.contains(part), "`{part}` is missing: {said}");
+    }
 }
 
 #[test]

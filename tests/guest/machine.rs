@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -34,6 +35,10 @@ pub(super) enum Also {
     SourceBoots,
     /// Scripts of the user's own run offline and at the first boot.
     Scripts,
+    /// Its root is encrypted: the conversion has the key by reference, and at the start somebody types the passphrase.
+    Encrypted,
+    /// The guest's own tool makes its initramfs anew.
+    Rebuilt,
 }
 
 impl Row {
@@ -44,6 +49,10 @@ impl Row {
 }
 
 pub(super) const BOOKWORM: [&str; 3] = ["bookworm", "cloud", "initramfs-tools"];
+
+/// The container of an encrypted root, and its passphrase: as `make-guest.sh` makes them.
+pub(super) const CONTAINER: &str = "44444444-aaaa-4bbb-8ccc-0123456789ab";
+const PASSPHRASE: &str = "secret";
 
 /// Longest wait for a console; a machine under emulation that shares its processor with others takes minutes.
 pub(super) const PATIENCE: Duration = Duration::from_secs(600);
@@ -58,12 +67,13 @@ cd "${0%/*}"
 mode=$1
 shift
 case $mode in
-  agent) set -- -kernel "$1" -initrd "$2" -append "$3" -netdev user,id=n,ipv6=off -device virtio-net-pci,netdev=n ;;
+  agent) set -- -kernel "$1" -initrd "$2" -append "$3" -netdev user,id=n,ipv6=off \
+         -device virtio-net-pci,netdev=n,romfile= -device virtio-rng-pci ;;
   source) set -- -netdev "user,id=n,ipv6=off,net=10.0.9.0/24" -device e1000,netdev=n,addr=3,romfile= -device ahci,id=ahci ;;
   run) set -- -netdev "user,id=n,ipv6=off,net=10.0.9.0/24,dhcpstart=10.0.9.100,hostfwd=tcp:127.0.0.1:$1-10.0.9.15:80" \
          -device virtio-net-pci,netdev=n,addr=9,romfile=,mac=52:54:00:12:34:56 ;;
 esac
-if [ -f efivars.fd ]; then
+if [ "$mode" != agent ] && [ -f efivars.fd ]; then
   set -- "$@" -drive if=pflash,format=raw,unit=0,readonly=on,file=/usr/share/OVMF/OVMF_CODE_4M.fd \
     -drive if=pflash,format=raw,unit=1,file=efivars.fd
 fi
@@ -190,6 +200,7 @@ impl<'a> Vm<'a> {
     /// Converts its disks in the agent; what is said in JSON, and the time that it took.
     pub(super) fn convert(&self, before: &str, after: &str) -> (serde_json::Value, Duration) {
         let firmware = if self.row.is_uefi() { "uefi" } else { "bios" };
+        let initramfs = if self.row.also.contains(&Also::Rebuilt) { "rebuild" } else { "auto" };
         self.site.write(
             "sequence.xml",
             format!(
@@ -197,6 +208,7 @@ impl<'a> Vm<'a> {
                  <sequence xmlns=\"urn:replant:sequence:1\" id=\"{0}\" description=\"{0}\">\n\
                  <step id=\"detect\" command=\"guest.detect\"/>\n{before}\
                  <step id=\"convert\" command=\"guest.convert\"><parameter name=\"firmware\">{firmware}</parameter>\
+                 <parameter name=\"initramfs\">{initramfs}</parameter>\
                  <parameter name=\"nic\">52:54:00:12:34:56</parameter></step>\n{after}\
                  <step id=\"flush\" command=\"disk.flush\"/>\n</sequence>\n",
                 self.row.name
@@ -206,6 +218,11 @@ impl<'a> Vm<'a> {
         let folder = agent_folder();
         let mut words = vec!["--json", "guest", "convert", "--machine", self.row.name, "--vm-folder", "vm"];
         words.extend(["--agent", folder.to_str().expect("a text"), "--sequence", "sequence.xml"]);
+        let key = format!("{CONTAINER}=file:passphrase");
+        if self.row.also.contains(&Also::Encrypted) {
+            self.site.write("passphrase", PASSPHRASE);
+            words.extend(["--luks-key", &key]);
+        }
         let converted = self.site.replant(&words);
         if converted.code != 0 {
             panic!("{}: {}\n{}", self.row.name, converted.stderr, self.console());
@@ -217,6 +234,19 @@ impl<'a> Vm<'a> {
         let script = self.site.join("vm/start.sh");
         let output = Command::new("sh").arg(script).args([mode, &self.port.to_string()]).output().expect("sh runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Waits until its initramfs asks for the passphrase, and types it on the serial console.
+    pub(super) fn unlock(&self) {
+        let begun = Instant::now();
+        while !self.console().contains("Please unlock disk cryptroot") {
+            let console = self.console();
+            let tail: Vec<&str> = console.lines().rev().take(15).collect();
+            assert!(begun.elapsed() < PATIENCE, "nobody asked for a passphrase (last line first): {tail:#?}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        let mut keyboard = UnixStream::connect(self.site.join("vm/console.sock")).expect("QEMU listens");
+        keyboard.write_all(format!("{PASSPHRASE}\r").as_bytes()).expect("it is typed");
     }
 
     pub(super) fn stop(&self) {

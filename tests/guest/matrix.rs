@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::common::TestSite;
 
-use super::machine::{Also, BOOKWORM, READY, Row, Vm, word};
+use super::machine::{Also, BOOKWORM, CONTAINER, READY, Row, Vm, word};
 
 /// Two scripts that run in the restored system, and one that its own init runs, once.
 const SCRIPTS: [(&str, &str, &[&str]); 3] = [
@@ -60,6 +60,9 @@ fn prove(row: &Row) {
 
     let begun = Instant::now();
     vm.start("run");
+    if row.also.contains(&Also::Encrypted) {
+        vm.unlock();
+    }
     let ready = vm.wait_for(&[READY, row.gives_up]);
     println!(
         "| {} | {:.0} s: `{}` | {:.0} s, {} edits: {} | {:.0} s: `{}` |",
@@ -80,6 +83,18 @@ fn prove(row: &Row) {
     assert_eq!(word("gateway="), "10.0.9.2", "{ready}");
     assert!(ready.contains("console=ttyS0") && ready.contains("rootdelay=4"), "the command line is kept: {ready}");
     assert_eq!(vm.answer(), row.name, "the machine answers on its static address");
+    if row.also.contains(&Also::Encrypted) {
+        for path in ["/etc/crypttab", ":cryptroot/crypttab"] {
+            let edit = edits.iter().find(|edit| edit["path"].as_str().is_some_and(|own| own.ends_with(path)));
+            let edit = edit.unwrap_or_else(|| panic!("{path}: {edits:#?}"));
+            assert_eq!(edit["before"], "cryptroot /dev/sda2 none luks,initramfs");
+            assert_eq!(edit["after"], format!("cryptroot UUID={CONTAINER} none luks,initramfs"));
+        }
+    }
+    if row.also.contains(&Also::Rebuilt) {
+        let made = edits.iter().find(|edit| edit["id"] == "initramfs.drivers").expect("the initramfs is an edit");
+        assert!(made["after"].as_str().is_some_and(|after| after.contains("made anew by the guest's")), "{made}");
+    }
     if scripts {
         assert_eq!(vm.wait_for(&["REPLANT-GUEST-"]), "REPLANT-GUEST-READY");
         let ran = edits.iter().find(|edit| edit["path"] == "before-1.sh").expect("a script is an edit");
@@ -149,6 +164,58 @@ fn debian_13_bios_ext4_networkd() {
         gives_up: "ALERT!",
         root: "/dev/vda1",
         also: &[Also::Scripts],
+    });
+}
+
+#[test]
+fn debian_12_bios_ext4_with_its_own_initramfs_tool() {
+    only_when_long(&Row {
+        name: "deb12-rebuilt",
+        tree: BOOKWORM,
+        options: &["net=ifupdown"],
+        disks: 1,
+        gives_up: "ALERT!",
+        root: "/dev/vda1",
+        also: &[Also::Rebuilt],
+    });
+}
+
+#[test]
+fn debian_12_bios_lvm_ext4_with_its_own_initramfs_tool() {
+    only_when_long(&Row {
+        name: "deb12-lvm-rebuilt",
+        tree: BOOKWORM,
+        options: &["layout=lvm", "filter=yes", "net=networkd"],
+        disks: 1,
+        gives_up: "ALERT!",
+        root: "/dev/mapper/vg0-root",
+        also: &[Also::Rebuilt],
+    });
+}
+
+#[test]
+fn debian_12_bios_ext4_with_dracut_as_its_own_tool() {
+    only_when_long(&Row {
+        name: "deb12-dracut-rebuilt",
+        tree: ["bookworm", "cloud", "dracut"],
+        options: &["net=networkd"],
+        disks: 1,
+        gives_up: "Boot has failed",
+        root: "/dev/vda1",
+        also: &[Also::Rebuilt],
+    });
+}
+
+#[test]
+fn debian_12_bios_encrypted_root_ifupdown() {
+    only_when_long(&Row {
+        name: "deb12-luks",
+        tree: ["bookworm", "cloud-crypt", "initramfs-tools"],
+        options: &["layout=luks", "net=ifupdown"],
+        disks: 1,
+        gives_up: "ALERT!",
+        root: "/dev/mapper/cryptroot",
+        also: &[Also::Encrypted],
     });
 }
 

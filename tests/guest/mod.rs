@@ -8,6 +8,7 @@ mod editors;
 mod machine;
 mod matrix;
 mod overlay;
+mod rebuilt;
 mod refused;
 mod registered;
 mod scripts;

@@ -4,6 +4,7 @@
 #
 #   AGENT=DIR make-guest.sh NAME TREE.tar OUTDIR [KEY=VALUE...]
 #     firmware=bios|uefi   layout=plain|lvm|raid|luks   fs=ext4|xfs|btrfs   loader=grub|extlinux
+#     (luks: LUKS2 without a key file, its passphrase is `secret`)
 #     net=ifupdown|networkd|netplan|networkmanager   filter=yes|no (an lvm.conf that goes by names of disks)
 #
 # OUTDIR/disk0.qcow2 (and disk1.qcow2 for layout=raid). AGENT is a folder that `replant agent build` made: volumes are
@@ -127,14 +128,18 @@ EOF_NET
         chmod 600 "$connection"
         enable NetworkManager.service NetworkManager-wait-online.service ;;
 esac
-# rootdelay: a missing root is given up after that many seconds instead of thirty. no_timer_check: an emulated machine on
+# rootdelay and rd.timeout: a missing root is given up after that many seconds. no_timer_check: an emulated machine on
 # a busy host may get its timer interrupts too late for the kernel's check of them.
-words="root=$rootdev $options console=tty0 console=$serial quiet panic=5 mitigations=off rootdelay=4 rd.timeout=8 rd.shell=0 net.ifnames=1 no_timer_check"
+words="root=$rootdev $options console=tty0 console=$serial quiet panic=5 mitigations=off rootdelay=4 rd.timeout=45 rd.shell=0 net.ifnames=1 no_timer_check"
 if [ "$layout" = plain ] && [ "$initramfs" = initramfs-tools ] && [ "$fs" = ext4 ]; then
     :
 elif [ "$initramfs" = initramfs-tools ]; then
     # The initramfs has copies of the configuration above.
-    [ "$layout" != luks ] || printf 'cryptroot %s none luks,initramfs\n' "/dev/sda2" > "$root/etc/crypttab"
+    if [ "$layout" = luks ]; then
+        printf '# as the installer wrote it\ncryptroot /dev/sda2 none luks,initramfs\n' > "$root/etc/crypttab"
+        # What its tool sees on a machine that has the container open.
+        printf '%s\n' aes_generic ecb xts sha256_generic algif_skcipher >> "$root/etc/initramfs-tools/modules"
+    fi
     chroot "$root" mkinitramfs -o "/boot/initrd.img-$kernel" "$kernel" >/dev/null 2>"$work/mkinitramfs.log" \
         || { cat "$work/mkinitramfs.log" >&2; exit 1; }
 fi
@@ -245,6 +250,7 @@ volume=$((size + 12))
 case $layout in
     lvm) place $((volume + 8)) V ;;
     raid) place "$volume" R ;;
+    luks) place $((volume + 16)) L ;;
     *) place "$volume" L ;;
 esac
 root_at=$at

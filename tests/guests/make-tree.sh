@@ -3,16 +3,18 @@
 # storage tool that the matrix needs, and an initramfs that holds the drivers of the SOURCE hardware only.
 #
 #   make-tree.sh SUITE KERNEL INITRAMFS OUT.tar     SUITE: bullseye bookworm trixie, noble of Ubuntu;
-#                                                   KERNEL: cloud generic, cloud-grub with GRUB's packages;
+#                                                   KERNEL: cloud generic, cloud-grub with GRUB's packages,
+#                                                   cloud-crypt with those of encrypted roots;
 #                                                   INITRAMFS: initramfs-tools dracut
 #
 # Needs root (the tree has owners other than you), mmdebstrap and the distribution's package mirror.
 set -eu
-[ $# -eq 4 ] || { echo "usage: make-tree.sh SUITE cloud|cloud-grub|generic initramfs-tools|dracut OUT.tar" >&2; exit 64; }
+[ $# -eq 4 ] || { echo "usage: make-tree.sh SUITE cloud|cloud-grub|cloud-crypt|generic initramfs-tools|dracut OUT.tar" >&2; exit 64; }
 suite=$1 kernel=$2 initramfs=$3 out=$4
 case $kernel in
     cloud) image=linux-image-cloud-amd64 ;;
     cloud-grub) image=linux-image-cloud-amd64,grub2-common,grub-common,grub-pc-bin,grub-efi-amd64-bin ;;
+    cloud-crypt) image=linux-image-cloud-amd64,cryptsetup-initramfs ;;
     generic) image=linux-image-amd64 ;;
     *) echo "make-tree.sh: no kernel flavour $kernel" >&2; exit 64 ;;
 esac

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use replant::diagnostic::Severity;
+use replant::guest::linux::initramfs::InitramfsChoice;
 use replant::plan::{
     Allocation, CaptureRead, Compression, Convert, DiskFormat, Encryption, EndState, Firmware, OnFailure, OnReadError,
     Role, ScriptTime, SecretRef,
@@ -35,7 +36,7 @@ machines:
       network: lan
       settings: { a: 1 }
     capture: { compression: none, limit: 200MBps, read: whole, on_read_error: zero-and-report }
-    guest: { convert: none, serial_console: true, root: "UUID=1", skip: [network] }
+    guest: { convert: none, initramfs: rebuild, serial_console: true, root: "UUID=1", skip: [network] }
     post_deploy: { action: start, wait_for: "READY", timeout: 90s }
     on_failure: rollback
     after: []
@@ -81,6 +82,7 @@ fn everything_that_is_said_is_in_the_plan() {
     assert_eq!((machine.capture.compression, machine.capture.limit), (Compression::None, Some(ByteRate(200_000_000))));
     assert_eq!((machine.capture.read, machine.capture.on_read_error), (CaptureRead::Whole, OnReadError::ZeroAndReport));
     assert_eq!((machine.guest.convert, machine.guest.serial_console), (Convert::None, true));
+    assert_eq!(machine.guest.initramfs, InitramfsChoice::Rebuild);
     assert_eq!(
         (machine.guest.root.as_deref(), machine.guest.skip.as_slice()),
         (Some("UUID=1"), &["network".to_owned()][..])
@@ -104,6 +106,7 @@ fn what_is_not_said_is_safe() {
     assert_eq!(machine.target.vm_name, "a");
     assert_eq!((machine.target.memory.is_none(), machine.target.firmware), (true, None), "left to the inventory");
     assert_eq!((machine.guest.convert, machine.guest.serial_console), (Convert::Auto, false));
+    assert_eq!(machine.guest.initramfs, InitramfsChoice::Auto);
     assert_eq!((machine.post_deploy.action, machine.post_deploy.timeout), (EndState::Start, Duration::from_secs(300)));
 }
 

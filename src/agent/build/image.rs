@@ -12,14 +12,15 @@ use serde::{Deserialize, Serialize};
 use super::drivers::DriverTable;
 use super::elf::{ElfError, ElfFile};
 use super::extras::{ExtraFiles, Extras};
-use super::modules::loading_order;
+use super::modules::{file_name, loading};
 use super::packages::{self, Flavour, PackageError, PackageFile, digest};
 use super::tree::AgentTree;
 
 const INIT: &str = include_str!("init.sh");
+const MODPROBE: &str = include_str!("modprobe.sh");
 const UDHCPC_EVENT: &str = include_str!("udhcpc-event.sh");
 /// Changes when the same inputs are put together in another way.
-const RECIPE: u32 = 3;
+const RECIPE: u32 = 4;
 /// Compression of the initramfs: unpacking is quick at any level, packing is not.
 const ZSTD_LEVEL: i32 = 9;
 
@@ -32,7 +33,7 @@ const CONVERSIONS: [&str; 3] = ["gconv-modules", "ISO8859-1.so", "UTF-16.so"];
 const APPLETS: &[&str] = &[
     "sh", "mount", "umount", "cat", "echo", "ls", "ip", "udhcpc", "insmod", "sleep", "sync", "poweroff", "reboot",
     "uname", "dmesg", "ps", "kill", "vi", "wget", "setsid", "tr", "xz", "gzip", "df", "blkid", "less", "mkdir", "rm",
-    "cp",
+    "cp", "sed", "grep", "cut",
 ];
 
 /// What to build, and where.
@@ -259,6 +260,7 @@ fn inputs(
     inputs.extend(libraries.iter().map(|(path, bytes)| (format!("library {path}"), digest(bytes))));
     inputs.extend(extras.inputs());
     inputs.insert("init".to_owned(), digest(INIT.as_bytes()));
+    inputs.insert("modprobe".to_owned(), digest(MODPROBE.as_bytes()));
     inputs
 }
 
@@ -359,25 +361,24 @@ fn assemble(
     }
     let own = extras.modules.keys().map(|name| name.trim_end_matches(".ko").to_owned());
     let more: Vec<String> = extras.with.iter().cloned().chain(own).collect();
-    let (at_once, for_volumes) =
-        loading_order(root, release, &more).map_err(io_at(&root.join("lib/modules").join(release)))?;
-    let carried: BTreeSet<String> = at_once.iter().chain(&for_volumes).map(|path| module_name(path)).collect();
+    let modules = root.join("lib/modules").join(release);
+    let loading = loading(root, release, &more).map_err(io_at(&modules))?;
+    let carried: BTreeSet<String> = loading.carried().into_iter().map(|path| module_name(path)).collect();
     if let Some(module) = more.iter().find(|module| !carried.contains(&module.replace('-', "_"))) {
         return Err(BuildError::NoModule { module: module.clone(), release: release.to_owned() });
     }
     for (name, bytes) in &extras.firmware {
         tree.file(&format!("lib/firmware/{name}"), 0o644, bytes.clone());
     }
-    for (to, order) in [("etc/modules.order", at_once), ("etc/modules.volumes", for_volumes)] {
-        let mut list = String::new();
-        for path in &order {
-            let name = path.rsplit('/').next().unwrap_or(path);
-            tree.file(&format!("lib/modules/{name}"), 0o644, read(&root.join("lib/modules").join(release).join(path))?);
-            list.push_str(name);
-            list.push('\n');
-        }
-        tree.file(to, 0o644, list.into_bytes());
+    for path in loading.carried() {
+        tree.file(&format!("lib/modules/{}", file_name(path)), 0o644, read(&modules.join(path))?);
     }
+    tree.folder("etc/modules.asked");
+    for (path, text) in loading.files() {
+        tree.file(&path, 0o644, text.into_bytes());
+    }
+    tree.folder("sbin");
+    tree.file("sbin/modprobe", 0o755, MODPROBE.as_bytes().to_vec());
     tree.file("etc/replant-agent", 0o644, format!("replant {}\n", env!("CARGO_PKG_VERSION")).into_bytes());
     tree.file("init", 0o755, INIT.as_bytes().to_vec());
     tree.file("bin/udhcpc-event", 0o755, UDHCPC_EVENT.as_bytes().to_vec());
@@ -386,7 +387,7 @@ fn assemble(
 
 /// `kernel/drivers/ata/ahci.ko` is `ahci`.
 fn module_name(path: &str) -> String {
-    let file = path.rsplit('/').next().unwrap_or(path);
+    let file = file_name(path);
     file.split(".ko").next().unwrap_or(file).replace('-', "_")
 }
 

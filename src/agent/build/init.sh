@@ -9,7 +9,14 @@ mount -t tmpfs run /run
 say() { echo "replant-agent: $*"; }
 
 say "$(cat /etc/replant-agent), kernel $(uname -r)"
-while read -r module; do
+# What is there, by PCI and by ACPI, and the drivers that have been waiting for it.
+there=$(sed -n 's/^pci:\(v.\{8\}d.\{8\}\).*/\1/p' /sys/bus/pci/devices/*/modalias 2>/dev/null
+    cat /sys/bus/acpi/devices/*/hid 2>/dev/null)
+found=" $(grep -wF "$there" /etc/modules.devices | cut -d ' ' -f 2 | tr '\n' ' ') "
+while read -r module waits; do
+    if [ -n "$waits" ]; then
+        case $found in *" $module "*) ;; *) continue ;; esac
+    fi
     insmod "/lib/modules/$module" 2>/dev/null
 done < /etc/modules.order
 

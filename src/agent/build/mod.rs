@@ -16,6 +16,6 @@ pub use drivers::{DriverTable, DriverTableError, NotPci, PciDevice, Served};
 pub use elf::{ElfError, ElfFile};
 pub use extras::Extras;
 pub use image::{AgentRecord, BuildError, BuildOptions, BuildState, build, state};
-pub use modules::loading_order;
+pub use modules::{Loading, loading};
 pub use packages::{Flavour, PackageError, PackageFile};
 pub use tree::AgentTree;

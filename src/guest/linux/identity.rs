@@ -21,6 +21,39 @@ pub fn cloud_init(tree: &GuestTree, skip: &SkipList) -> Result<Option<FileChange
     )))
 }
 
+/// Families of distributions whose layouts are known, by the words of `ID` and `ID_LIKE` in os-release, and by files from before it.
+const FAMILIES: [&str; 12] =
+    ["debian", "ubuntu", "rhel", "fedora", "centos", "rocky", "almalinux", "ol", "suse", "opensuse", "arch", "alpine"];
+const FAMILY_FILES: [&str; 5] =
+    ["/etc/debian_version", "/etc/redhat-release", "/etc/SuSE-release", "/etc/arch-release", "/etc/alpine-release"];
+
+/// What to say of a distribution that nobody has tried: it is converted by what its files name, like any other.
+pub fn unknown_distribution(tree: &GuestTree) -> Result<Option<String>, TreeError> {
+    for path in FAMILY_FILES {
+        if tree.exists(path)? {
+            return Ok(None);
+        }
+    }
+    let mut release = tree.read("/etc/os-release")?;
+    if release.is_none() {
+        release = tree.read("/usr/lib/os-release")?;
+    }
+    let text = String::from_utf8_lossy(&release.unwrap_or_default()).into_owned();
+    let field =
+        |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default();
+    let plain = |value: &str| value.trim().trim_matches(['"', '\'']).to_ascii_lowercase();
+    let (id, like) = (plain(field("ID")), plain(field("ID_LIKE")));
+    let known = |word: &str| FAMILIES.iter().any(|family| word == *family || word.starts_with(&format!("{family}-")));
+    if like.split_whitespace().chain([id.as_str()]).any(known) {
+        return Ok(None);
+    }
+    let name = if id.is_empty() { "without an `ID` in its os-release".to_owned() } else { format!("`{id}`") };
+    Ok(Some(format!(
+        "the distribution ({name}) is of none of the families Debian, Red Hat, SUSE, Arch and Alpine: the files that are known from \
+         them are changed, and whether that is all shows when it starts; add `guest.run` scripts for what is missing"
+    )))
+}
+
 /// A relabelling at the first boot, only where SELinux is on and a changed file's folder has no label to copy.
 pub fn relabel(tree: &GuestTree, changes: &[FileChange], skip: &SkipList) -> Result<Option<FileChange>, TreeError> {
     if skip.skips("selinux") || tree.exists(RELABEL)? || selinux_mode(tree)?.is_none_or(|mode| mode == "disabled") {

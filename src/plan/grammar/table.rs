@@ -429,6 +429,15 @@ static GUEST: Object = Object {
             Text(&NONEMPTY),
             "The root file system (`UUID=...`, `LABEL=...`, `/dev/disk0p1`) if there are several.",
         ),
+        key(
+            "initramfs",
+            Choice(&[
+                word("auto", "by an overlay; where none can be made, by the guest's own tool (the default)"),
+                word("overlay", "by an overlay only: no program of the guest runs"),
+                word("rebuild", "by the guest's own tool, in the restored system"),
+            ]),
+            "How the initramfs of a Linux gets the target's drivers.",
+        ),
         key("serial_console", Flag, "Whether the kernel's console is put on the serial port. Default: `false`."),
         key("skip", List(&Text(&NONEMPTY), 0), "Edits that are left out, by id."),
         key(

@@ -143,6 +143,7 @@ fn machine(at: At<'_>, context: &Context<'_>, found: &mut Diagnostics) -> Option
         guest: Guest {
             convert: guest.get("convert").and_then(At::choice).unwrap_or(Convert::Auto),
             root: owned(guest.get("root")),
+            initramfs: guest.get("initramfs").and_then(At::choice).unwrap_or_default(),
             serial_console: guest.get("serial_console").and_then(At::flag).unwrap_or(false),
             skip: guest.get("skip").into_iter().flat_map(At::items).filter_map(|edit| owned(Some(edit))).collect(),
             addresses: addresses(guest.get("addresses"), found),

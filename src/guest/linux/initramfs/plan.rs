@@ -1,82 +1,19 @@
 //! What each initramfs of a guest needs.
 
-use std::collections::BTreeMap;
-
-use super::super::super::edit::Draft;
-use super::super::super::{Content, DeviceNames, Edit, FileChange, GuestTree, SkipList, TreeError};
-use super::super::kernel_line::stable_devices;
-use super::super::{fstab, storage};
+use super::super::super::{DeviceNames, FileChange, GuestTree, SkipList, TreeError};
 use super::config;
-use super::kind::InitramfsKind;
-use super::listing::{Listing, ListingError, read_listing};
-use super::modules::{ModuleTree, module_name};
-use super::overlay::{held_modules, modules_folder, overlay};
-
-/// Why a guest's initramfs cannot be made to fit.
-#[derive(Debug, thiserror::Error)]
-pub enum InitramfsError {
-    /// A file of the guest cannot be read.
-    #[error(transparent)]
-    Tree(#[from] TreeError),
-    /// An initramfs cannot be read.
-    #[error("{path} in the guest cannot be read")]
-    Listing {
-        /// The initramfs.
-        path: String,
-        /// Why.
-        #[source]
-        error: ListingError,
-    },
-    /// The kernel has no such driver at all.
-    #[error("the guest's kernel {release} has no driver {}: install a kernel that has it in the source, or leave the edit out with `guest.skip: [initramfs]`", drivers.join(", "))]
-    NoDriver {
-        /// The kernel.
-        release: String,
-        /// The drivers.
-        drivers: Vec<String>,
-    },
-    /// It was made by something that we do not know.
-    #[error("{path} lacks the drivers {} and was made by none of initramfs-tools, dracut, mkinitcpio and mkinitfs: add the drivers in the source, or leave the edit out with `guest.skip: [initramfs]`", missing.join(", "))]
-    UnknownKind {
-        /// The initramfs.
-        path: String,
-        /// What it lacks.
-        missing: Vec<String>,
-    },
-    /// The list of modules names a file that is not there.
-    #[error(
-        "the guest's kernel {release} lists the module {module}, and its file is missing: install the kernel's package again in the source"
-    )]
-    NoModuleFile {
-        /// The kernel.
-        release: String,
-        /// The module's path.
-        module: String,
-    },
-    /// A kernel needs an initramfs and there is none of a known name.
-    #[error("no initramfs in /boot belongs to a kernel of the guest ({}), and the drivers {} are not built into it", releases.join(", "), drivers.join(", "))]
-    NoInitramfs {
-        /// The kernels.
-        releases: Vec<String>,
-        /// What must be loaded.
-        drivers: Vec<String>,
-    },
-    /// The archive could not be built.
-    #[error("the overlay of {path} cannot be built")]
-    Overlay {
-        /// The initramfs.
-        path: String,
-        /// Why.
-        #[source]
-        error: std::io::Error,
-    },
-}
+use super::error::InitramfsError;
+use super::image::{Step, Wanted, image};
+use super::modules::ModuleTree;
+use super::rebuild::{InitramfsChoice, Rebuild};
 
 /// What is changed so that the guest's kernels find their disks on the target.
 #[derive(Clone, Debug, Default)]
 pub struct InitramfsPlan {
     /// The changes.
     pub changes: Vec<FileChange>,
+    /// What the guest's own tool makes anew, when the changes are made.
+    pub rebuilds: Vec<Rebuild>,
     /// Kernels that will find their disks.
     pub releases: Vec<String>,
     /// Kernels that will not.
@@ -88,39 +25,17 @@ pub struct InitramfsPlan {
 /// Drivers that a target offers, and that a guest boots without.
 const OPTIONAL: [&str; 4] = ["virtio_scsi", "virtio_net", "virtio_rng", "virtio_balloon"];
 
-/// Copies of the guest's configuration inside an initramfs, with what edits them.
-type Embedded = (&'static str, fn(&str, &[u8], &DeviceNames<'_>) -> Option<FileChange>);
-const EMBEDDED: &[Embedded] = &[
-    ("etc/mdadm/mdadm.conf", |path, bytes, _| storage::mdadm(path, bytes).0),
-    ("etc/mdadm.conf", |path, bytes, _| storage::mdadm(path, bytes).0),
-    ("etc/lvm/lvm.conf", storage::lvm),
-    ("conf/conf.d/resume", fstab::resume),
-    ("conf/conf.d/zz-resume-auto", fstab::resume),
-    ("cryptroot/crypttab", |_, bytes, names| fstab::crypttab(bytes, names).change),
-    ("etc/crypttab", |_, bytes, names| fstab::crypttab(bytes, names).change),
-    ("etc/cmdline.d/", command_line),
-];
-
-/// Words for the kernel that dracut keeps in its image.
-fn command_line(path: &str, bytes: &[u8], names: &DeviceNames<'_>) -> Option<FileChange> {
-    let mut draft = Draft::new(path, bytes);
-    draft.lines("initramfs.devices", "", |line| stable_devices(line, names));
-    draft.finish()
-}
-
-fn embedded(path: &str) -> Option<&'static Embedded> {
-    EMBEDDED.iter().find(|(own, _)| path == *own || (own.ends_with('/') && path.starts_with(own)))
-}
-
 /// Looks at every initramfs in `/boot`. `drivers` are the target's drivers; `links` are files below `/etc/systemd/network`, by
-/// name, that give adapters their names: udev inside the initramfs sees some adapters before the guest's own does.
+/// name, that give adapters their names: udev inside the initramfs sees some adapters before the guest's own does. `choice`
+/// says how an initramfs gets what it lacks.
 pub fn plan(
     tree: &GuestTree,
     names: &DeviceNames<'_>,
     drivers: &[&str],
     links: &[(String, Vec<u8>)],
-    skip: &SkipList,
+    (skip, choice): (&SkipList, InitramfsChoice),
 ) -> Result<InitramfsPlan, InitramfsError> {
+    let wanted = Wanted { names, drivers, links, skip, choice };
     let mut plan = InitramfsPlan::default();
     let mut in_need = Vec::new();
     let mut refused = Vec::new();
@@ -133,9 +48,15 @@ pub fn plan(
             }
             continue;
         }
-        match kernel(tree, names, &modules, images, (drivers, links), skip) {
-            Ok(changes) => {
-                plan.changes.extend(changes);
+        match kernel(tree, &modules, images, &wanted) {
+            Ok(steps) => {
+                for step in steps {
+                    match step {
+                        Step::Fits => {}
+                        Step::Overlay(change) => plan.changes.push(change),
+                        Step::Rebuild(rebuild) => plan.rebuilds.push(*rebuild),
+                    }
+                }
                 for name in drivers.iter().filter(|name| !modules.has(name)) {
                     plan.warnings.push(format!("the guest's kernel {release} has no driver {name}"));
                 }
@@ -163,25 +84,19 @@ pub fn plan(
     Ok(plan)
 }
 
-/// The changes for one kernel's images.
+/// What one kernel's images need.
 fn kernel(
     tree: &GuestTree,
-    names: &DeviceNames<'_>,
     modules: &ModuleTree,
     images: Vec<String>,
-    (drivers, links): (&[&str], &[(String, Vec<u8>)]),
-    skip: &SkipList,
-) -> Result<Vec<FileChange>, InitramfsError> {
-    let needed = drivers.iter().filter(|name| !OPTIONAL.contains(name));
+    wanted: &Wanted<'_>,
+) -> Result<Vec<Step>, InitramfsError> {
+    let needed = wanted.drivers.iter().filter(|name| !OPTIONAL.contains(name));
     let absent: Vec<String> = needed.filter(|name| !modules.has(name)).map(|name| (*name).to_owned()).collect();
     if !absent.is_empty() {
         return Err(InitramfsError::NoDriver { release: modules.release.clone(), drivers: absent });
     }
-    let mut changes = Vec::new();
-    for path in images {
-        changes.extend(image(tree, names, &path, modules, (drivers, links), skip)?);
-    }
-    Ok(changes)
+    images.iter().map(|path| image(tree, path, modules, wanted)).collect()
 }
 
 /// The names under which distributions keep a kernel's initramfs.
@@ -220,105 +135,13 @@ pub fn images(tree: &GuestTree, release: &str) -> Result<Vec<String>, TreeError>
     Ok(found)
 }
 
-fn image(
-    tree: &GuestTree,
-    names: &DeviceNames<'_>,
-    path: &str,
-    modules: &ModuleTree,
-    (drivers, links): (&[&str], &[(String, Vec<u8>)]),
-    skip: &SkipList,
-) -> Result<Option<FileChange>, InitramfsError> {
-    let bytes = tree.read(path)?.unwrap_or_default();
-    let listing = read_listing(&bytes, &|name| InitramfsKind::reads(name) || embedded(name).is_some())
-        .map_err(|error| InitramfsError::Listing { path: path.to_owned(), error })?;
-    let mut edits = Vec::new();
-    let mut extra = BTreeMap::new();
-    if !skip.skips("initramfs.devices") {
-        for (inside, content) in &listing.contents {
-            let Some((_, editor)) = embedded(inside) else { continue };
-            let Some(FileChange { content: Content::Whole(new), edits: changed, .. }) = editor(inside, content, names)
-            else {
-                continue;
-            };
-            edits.extend(changed.into_iter().map(|edit| Edit {
-                id: "initramfs.devices".to_owned(),
-                path: format!("{path}:{inside}"),
-                before: edit.before,
-                after: edit.after,
-                why: "the initramfs has a copy of the configuration, and it names disks as the source did".to_owned(),
-            }));
-            extra.insert(inside.clone(), new);
-        }
-    }
-    let held = held_modules(&listing, &modules_folder(&listing, &modules.release));
-    let mut wanted = modules.closure(drivers);
-    wanted.retain(|path| !held.contains(&module_name(path)));
-    let mut files = BTreeMap::new();
-    if !wanted.is_empty() && !skip.skips("initramfs.drivers") {
-        let missing: Vec<String> = wanted.iter().map(|path| module_name(path)).collect();
-        let Some(kind) = InitramfsKind::of(&listing) else {
-            return Err(InitramfsError::UnknownKind { path: path.to_owned(), missing });
-        };
-        let loaded: Vec<&str> = drivers.iter().copied().filter(|name| modules.has(name)).collect();
-        extra.extend(kind.load(&listing, &loaded));
-        for module in wanted {
-            let content = tree.read(&format!("/lib/modules/{}/{module}", modules.release))?;
-            let content = content.ok_or_else(|| InitramfsError::NoModuleFile {
-                release: modules.release.clone(),
-                module: module.clone(),
-            })?;
-            files.insert(module, content);
-        }
-        let added = files.values().map(Vec::len).sum::<usize>();
-        edits.push(Edit {
-            id: "initramfs.drivers".to_owned(),
-            path: path.to_owned(),
-            before: Some(format!(
-                "{} bytes made by {}, {} modules, without {}",
-                bytes.len(),
-                kind.name(),
-                held.len(),
-                missing.join(" ")
-            )),
-            after: Some(format!("{added} bytes of modules appended as an overlay archive: {}", missing.join(" "))),
-            why: "without these drivers the kernel finds no disk on the target".to_owned(),
-        });
-    }
-    for (inside, content) in new_links(&listing, links) {
-        edits.push(Edit {
-            id: "network.names".to_owned(),
-            path: format!("{path}:{inside}"),
-            before: None,
-            after: Some(String::from_utf8_lossy(content).into_owned()),
-            why: "udev in the initramfs names adapters whose driver is there, before the guest's own does".to_owned(),
-        });
-        extra.insert(inside, content.clone());
-    }
-    if files.is_empty() && extra.is_empty() {
-        return Ok(None);
-    }
-    let overlaid = |error| InitramfsError::Overlay { path: path.to_owned(), error };
-    let mut archive = overlay(&listing, modules, &files, extra).map_err(overlaid)?;
-    if listing.ends_in_lz4 {
-        // The kernel takes zeros for the end of an LZ4 stream; four are there after every alignment.
-        archive.splice(0..0, [0; 4]);
-    }
-    let content = Content::Append { bytes: archive, align: 4 };
-    Ok(Some(FileChange { path: path.to_owned(), content, edits }))
-}
-
-/// Link files that an initramfs lacks, by path; none if its udev names no adapters.
-fn new_links<'a>(listing: &'a Listing, links: &'a [(String, Vec<u8>)]) -> impl Iterator<Item = (String, &'a Vec<u8>)> {
-    let names_adapters = listing.entries.keys().any(|path| path.ends_with("/systemd/network/99-default.link"));
-    let named = links.iter().map(|(name, content)| (format!("etc/systemd/network/{name}"), content));
-    named.filter(move |(inside, _)| names_adapters && !listing.entries.contains_key(inside))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::super::super::cpio::Writer;
+    use super::super::super::super::cpio::{LINK, Writer};
+    use super::super::listing::read_listing;
     use super::*;
 
+    use crate::guest::Edit;
     use crate::guest::disks::tests::two_disks;
 
     const RELEASE: &str = "6.1.0-1-test";
@@ -326,7 +149,7 @@ mod tests {
 
     fn fitted(tree: &GuestTree, drivers: &[&str], skip: &SkipList) -> Result<InitramfsPlan, InitramfsError> {
         let disks = two_disks();
-        plan(tree, &DeviceNames::new(&disks), drivers, &[], skip)
+        plan(tree, &DeviceNames::new(&disks), drivers, &[], (skip, InitramfsChoice::Auto))
     }
 
     fn guest(initrd: &[u8]) -> (tempfile::TempDir, GuestTree) {
@@ -388,8 +211,6 @@ mod tests {
         assert_eq!(second.changes, [], "converting twice equals converting once");
     }
 
-    use super::super::super::super::cpio::LINK;
-
     #[test]
     fn what_cannot_be_made_to_fit_is_refused() {
         let (_folder, tree) = guest(&initrd("run_all.sh"));
@@ -404,11 +225,45 @@ mod tests {
     }
 
     #[test]
+    fn where_no_overlay_can_be_made_the_guests_own_tool_is_to_run() {
+        let disks = two_disks();
+        let chosen = |tree: &GuestTree, choice, skip: &[&str]| {
+            let skip = SkipList::new(skip.iter().map(|id| (*id).to_owned()));
+            plan(tree, &DeviceNames::new(&disks), &["virtio_blk"], &[], (&skip, choice))
+        };
+        let path = format!("/boot/initrd.img-{RELEASE}");
+        // A maker that nobody knows, and bytes that nobody can read.
+        for image in [initrd("run_all.sh"), b"BZh91AY&SY".to_vec()] {
+            let (folder, tree) = guest(&image);
+            std::fs::create_dir_all(folder.path().join("usr/sbin")).unwrap();
+            std::fs::write(folder.path().join("usr/sbin/mkinitramfs"), "").unwrap();
+            let found = chosen(&tree, InitramfsChoice::Auto, &[]).unwrap();
+            let rebuild = found.rebuilds.first().unwrap();
+            assert_eq!((found.rebuilds.len(), rebuild.path.as_str()), (1, path.as_str()));
+            assert_eq!(rebuild.words("/boot/n"), ["/usr/sbin/mkinitramfs", "-o", "/boot/n", RELEASE]);
+            assert_eq!(found.changes.len(), 1, "the guest's list of modules comes first: {:?}", found.changes);
+            assert!(chosen(&tree, InitramfsChoice::Overlay, &[]).is_err(), "no program of the guest runs");
+            let skipped = chosen(&tree, InitramfsChoice::Auto, &["initramfs.drivers"]);
+            assert!(skipped.is_err() || skipped.unwrap().rebuilds.is_empty());
+        }
+        let (folder, tree) = guest(&initrd("conf/modules"));
+        let error = chosen(&tree, InitramfsChoice::Rebuild, &[]).unwrap_err();
+        assert!(matches!(error, InitramfsError::NoTool { .. }), "{error}");
+        assert!(error.to_string().contains("none of mkinitramfs, dracut, mkinitcpio, mkinitfs"), "{error}");
+        std::fs::create_dir_all(folder.path().join("usr/bin")).unwrap();
+        std::fs::write(folder.path().join("usr/bin/dracut"), "").unwrap();
+        assert_eq!(chosen(&tree, InitramfsChoice::Rebuild, &[]).unwrap().rebuilds.len(), 1);
+        assert_eq!(chosen(&tree, InitramfsChoice::Auto, &[]).unwrap().rebuilds, []);
+    }
+
+    #[test]
     fn names_of_adapters_hold_in_the_initramfs_too() {
         let (_folder, tree) = guest(&initrd("usr/lib/systemd/network/99-default.link"));
         let disks = two_disks();
         let links = [("10-replant-eth0.link".to_owned(), b"[Match]\n".to_vec())];
-        let planned = || plan(&tree, &DeviceNames::new(&disks), &[], &links, &SkipList::default()).unwrap();
+        let planned = || {
+            plan(&tree, &DeviceNames::new(&disks), &[], &links, (&SkipList::default(), InitramfsChoice::Auto)).unwrap()
+        };
         let changes = planned().changes;
         let edits: Vec<&Edit> = changes.iter().flat_map(|change| &change.edits).collect();
         let inside = format!("/boot/initrd.img-{RELEASE}:etc/systemd/network/10-replant-eth0.link");
