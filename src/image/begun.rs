@@ -3,10 +3,10 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::chunk::{DiskHasher, chunk_count};
+use super::chunk::{DiskDigest, DiskHasher, chunk_count};
 use super::error::{ImageError, Result};
-use super::manifest::{self, ImageId, Unfinished};
-use super::map::{Frame, MapEntry, MapReader, MapWriter};
+use super::manifest::{self, ImageId, Manifest, Unfinished};
+use super::map::{Frame, MapEnd, MapEntry, MapReader, MapWriter};
 use super::name::DiskName;
 use super::source::{Origin, ReadPlan};
 use super::store::Store;
@@ -50,6 +50,44 @@ impl Begun {
     pub(super) fn note_unreadable(&mut self, store: &Store, ranges: Vec<Range<u64>>) -> Result<()> {
         self.record.reading.add_unreadable(ranges);
         manifest::write(&self.path, &self.record, &store.keys)
+    }
+}
+
+/// What a finished capture has become.
+pub(super) struct Finished {
+    pub(super) manifest: Manifest,
+    pub(super) digest: DiskDigest,
+    /// Bytes of the disk that were done when this run began.
+    pub(super) resumed: u64,
+}
+
+impl Begun {
+    /// Ends the map, then writes the manifest: only then is there an image. `stored` is what was added to the store.
+    pub(super) fn finish(self, store: &Store, disk: &DiskName, stored: u64) -> Result<Finished> {
+        let Self { id, hasher, done, data_chunks, resumed, map, record, path } = self;
+        let Unfinished { size, chunk_size, source, reading, .. } = record;
+        let digest = hasher.finish();
+        map.finish(&MapEnd { size, chunks: done, digest }, chunk_size)?;
+        let manifest = Manifest {
+            format: manifest::FORMAT,
+            id,
+            machine: disk.machine().into(),
+            disk: disk.disk().into(),
+            size,
+            chunk_size,
+            data_chunks,
+            zero_chunks: done - data_chunks,
+            stored_bytes: stored,
+            captured: jiff::Timestamp::now().to_string(),
+            tool: concat!("replant ", env!("CARGO_PKG_VERSION")).into(),
+            source,
+            reading,
+            sealed_digest: Manifest::seal_digest(&store.keys, id, &digest),
+            mac: String::new(),
+        };
+        manifest::write(&store.manifest_path(disk, id), &manifest, &store.keys)?;
+        remove(&path)?;
+        Ok(Finished { manifest, digest, resumed: (resumed * u64::from(chunk_size)).min(size) })
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use super::append::Appender;
-use super::begun::{Begun, begin, drop_unfinished, proves_content, remove, resume};
+use super::begun::{Begun, Finished, begin, drop_unfinished, proves_content, resume};
 use super::checkpoint::Checkpoints;
 use super::chunk::{ChunkDigest, DiskDigest, chunk_count, is_zero};
 use super::codec::{Compression, Encoder};
@@ -14,8 +14,8 @@ use super::error::{ImageError, Result};
 use super::fan::fan;
 use super::format::source_identity;
 use super::lock::lock_file;
-use super::manifest::{self, ImageId, Manifest, SourceRecord};
-use super::map::{MapEnd, MapEntry};
+use super::manifest::{ImageId, Manifest, SourceRecord};
+use super::map::MapEntry;
 use super::name::DiskName;
 use super::pack::Record;
 use super::seal::OVERHEAD;
@@ -274,31 +274,9 @@ impl Job<'_> {
     /// Ends the map, then writes the manifest: only then is there an image.
     fn finish(&self, begun: Begun, read: u64) -> Result<CaptureReport> {
         self.source.check_unchanged()?;
-        let Begun { id, hasher, done, data_chunks, resumed, map, record, .. } = begun;
-        let (size, chunk_size, disk) = (self.source.size(), self.store.settings().chunk_size, &self.request.disk);
-        let digest = hasher.finish();
-        map.finish(&MapEnd { size, chunks: done, digest }, chunk_size)?;
         let stored = self.appender.stored();
-        let manifest = Manifest {
-            format: manifest::FORMAT,
-            id,
-            machine: disk.machine().into(),
-            disk: disk.disk().into(),
-            size,
-            chunk_size,
-            data_chunks,
-            zero_chunks: done - data_chunks,
-            stored_bytes: stored,
-            captured: jiff::Timestamp::now().to_string(),
-            tool: concat!("replant ", env!("CARGO_PKG_VERSION")).into(),
-            source: record.source,
-            reading: record.reading,
-            sealed_digest: Manifest::seal_digest(&self.store.keys, id, &digest),
-            mac: String::new(),
-        };
-        manifest::write(&self.store.manifest_path(disk, id), &manifest, &self.store.keys)?;
-        remove(&self.store.unfinished_path(disk, id))?;
-        let resumed = (resumed * u64::from(chunk_size)).min(size);
-        Ok(CaptureReport { id, digest, size, read, stored, resumed, present: false, reading: manifest.reading })
+        let Finished { manifest, digest, resumed } = begun.finish(self.store, &self.request.disk, stored)?;
+        let Manifest { id, size, reading, .. } = manifest;
+        Ok(CaptureReport { id, digest, size, read, stored, resumed, present: false, reading })
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::document::{self, Entry, Node, Value};
-use super::model::{HostName, MachineName, Plan};
+use super::{HostName, MachineName, Plan};
 use crate::diagnostic::{Diagnostic, Diagnostics, SourceText, Span};
 use crate::units::ByteCount;
 

@@ -15,6 +15,9 @@ mod files;
 mod grammar;
 mod lower;
 mod model;
+mod name;
+mod source;
+mod target;
 
 pub use boot::*;
 pub use capacity::*;
@@ -22,3 +25,6 @@ pub use edit::{EditedFile, TargetEdit, edit_targets};
 pub use files::{document_as_json, load};
 pub use grammar::json_schema;
 pub use model::*;
+pub use name::*;
+pub use source::*;
+pub use target::*;

@@ -1,68 +1,32 @@
 //! What is asked, after every check that needs no look at the world: closed enums, newtypes, spans where a later
 //! stage may have to complain.
 
-use std::borrow::Borrow;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use camino::Utf8PathBuf;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde::Serialize;
 
-use super::boot::{Netboot, Power};
-use super::capacity::{HostCapacity, HostSizing, MachinePlacement, Utilisation};
-use crate::diagnostic::{SourceText, Span, Spanned};
-use crate::guest::UserScript;
-use crate::guest::linux::initramfs::InitramfsChoice;
+use super::boot::Netboot;
+use super::boot::Power;
+use super::capacity::HostCapacity;
+use super::capacity::HostSizing;
+use super::capacity::MachinePlacement;
+use super::capacity::Utilisation;
+use super::name::HostName;
+use super::name::MachineName;
+use super::source::Capture;
+use super::source::Source;
+use super::target::Guest;
+use super::target::PostDeploy;
+use super::target::Target;
+use crate::diagnostic::SourceText;
+use crate::diagnostic::Span;
+use crate::diagnostic::Spanned;
 pub use crate::hardware::{DiskFormat, Firmware};
 use crate::provider::RuleSpec;
-use crate::units::{ByteCount, ByteRate};
-
-/// A machine's name, unique in a plan: `[A-Za-z0-9][A-Za-z0-9._-]*`, 63 characters at most.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct MachineName(pub Arc<str>);
-
-/// A host's name, unique in a plan; same form as a machine's.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct HostName(pub Arc<str>);
-
-/// A disk of a machine, in plan order: `disk0`, `disk1`, ...; unique in its machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct DiskIndex(pub u16);
-
-impl Borrow<str> for MachineName {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Borrow<str> for HostName {
-    fn borrow(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for MachineName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Display for HostName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Display for DiskIndex {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "disk{}", self.0)
-    }
-}
+use crate::units::ByteCount;
 
 /// A whole plan: every file of it read, every reference resolved, defaults applied.
 #[derive(Clone, Debug)]
@@ -207,107 +171,6 @@ pub struct Machine {
     pub power: Power,
 }
 
-/// Where the disks are read.
-#[derive(Clone, Debug)]
-pub struct Source {
-    /// In plan order; the first is the boot disk.
-    pub disks: Vec<SourceDisk>,
-    /// The machine that has them, if the agent reads them there.
-    pub agent: Option<AgentSource>,
-    /// The running machine, if they are read over ssh: alone, or before the agent reads them.
-    pub ssh: Option<SshSource>,
-}
-
-/// A Linux that runs and is read over ssh.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SshSource {
-    /// Name or address.
-    pub host: String,
-    /// Who logs in there.
-    pub user: String,
-    /// The port.
-    pub port: u16,
-    /// The private key's file, absolute path.
-    pub key: Utf8PathBuf,
-    /// The file with the host's own key, absolute path.
-    pub known_hosts: Utf8PathBuf,
-    /// How long its file systems may be frozen, if they are.
-    pub freeze: Option<Duration>,
-    /// Whether LVM volumes are read from snapshots.
-    pub snapshot: SnapshotUse,
-    /// Room that each snapshot gets.
-    pub snapshot_size: Option<ByteCount>,
-    /// Whether an image that is not consistent will do.
-    pub accept_inconsistent: bool,
-}
-
-/// Whether LVM snapshots are taken on a running machine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SnapshotUse {
-    /// Where there is room.
-    #[default]
-    Auto,
-    /// Of nothing.
-    Never,
-    /// Of every volume in use, or nothing is read.
-    Required,
-}
-
-impl SnapshotUse {
-    /// As plans and verbs write it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Never => "never",
-            Self::Required => "required",
-        }
-    }
-}
-
-/// A machine that boots into the agent: what finds it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AgentSource {
-    /// A network adapter of it.
-    pub mac: Option<String>,
-    /// Its firmware's UUID.
-    pub uuid: Option<String>,
-    /// Its firmware's serial number.
-    pub serial: Option<String>,
-}
-
-/// A source disk: a disk file or a block device; opened read-only, always.
-#[derive(Clone, Debug)]
-pub struct SourceDisk {
-    /// Which one.
-    pub index: DiskIndex,
-    /// Absolute path; of a disk that the agent reads, `agent:MACHINE/diskN`.
-    pub path: Spanned<Utf8PathBuf>,
-    /// Declared format; `None` lets the file's own signature decide.
-    pub format: Option<DiskFormat>,
-    /// What the agent knows it by, if the agent reads it.
-    pub in_agent: Option<AgentDisk>,
-    /// What it is called on the running machine, if it is read over ssh.
-    pub live: Option<LiveDisk>,
-}
-
-/// A disk of a running machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LiveDisk {
-    /// Its device there, or a file.
-    pub device: String,
-    /// Its size.
-    pub size: ByteCount,
-}
-
-/// A disk of a machine in the agent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AgentDisk {
-    /// Its serial number; without one it is the only disk of its size.
-    pub serial: Option<String>,
-    /// Its size.
-    pub size: ByteCount,
-}
-
 /// Declared facts, for what a disk cannot tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inventory {
@@ -357,55 +220,6 @@ pub enum Role {
     Training,
 }
 
-/// The VM to be.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// Which host runs it.
-    pub host: Spanned<HostName>,
-    /// Name of the VM; the machine's unless declared.
-    pub vm_name: String,
-    /// Memory; `None` takes the inventory's.
-    pub memory: Option<Spanned<ByteCount>>,
-    /// Virtual processors; `None` takes the inventory's.
-    pub cpus: Option<Spanned<u32>>,
-    /// Firmware; `None` takes the inventory's or what the boot disk shows.
-    pub firmware: Option<Firmware>,
-    /// File format of the VM's disks.
-    pub disk_format: DiskFormat,
-    /// Preallocated or growing.
-    pub allocation: Allocation,
-    /// Who writes the disks.
-    pub deploy: DeployBy,
-    /// What its deploys share with others.
-    pub budget: Option<Budget>,
-    /// The virtual network the NICs are connected to at the commit point; the provider gives it meaning.
-    pub network: Spanned<String>,
-    /// Extra settings for the provider's templates.
-    pub settings: serde_json::Map<String, serde_json::Value>,
-    /// Where the settings were written.
-    pub settings_span: Span,
-}
-
-/// Preallocated or growing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Allocation {
-    /// All space is taken at once.
-    Fixed,
-    /// Space is taken as it is written.
-    Dynamic,
-}
-
-/// Who writes the VM's disks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DeployBy {
-    /// We, for the disk files can be opened here.
-    Host,
-    /// The agent in the VM, which fetches the images through the controller.
-    Agent,
-}
-
 /// What several captures and deploys may use together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budget {
@@ -413,128 +227,6 @@ pub struct Budget {
     pub name: String,
     /// How fast, in the form that [`crate::image::RateSchedule`] reads.
     pub rate: String,
-}
-
-/// How disks are captured.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Capture {
-    /// Whether chunks are compressed.
-    pub compression: Compression,
-    /// At most this fast, per disk.
-    pub limit: Option<ByteRate>,
-    /// What they share with others.
-    pub budget: Option<Budget>,
-    /// What is read.
-    pub read: CaptureRead,
-    /// What happens to bytes that the disk does not give.
-    pub on_read_error: OnReadError,
-}
-
-/// What is read of a disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum CaptureRead {
-    /// What file systems use, and whatever is not recognised.
-    Used,
-    /// Everything.
-    Whole,
-}
-
-/// What happens to bytes that a disk does not give.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnReadError {
-    /// The capture fails.
-    Fail,
-    /// They become zeros and are reported.
-    ZeroAndReport,
-}
-
-/// Whether chunks are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Compression {
-    /// zstd, where it pays.
-    Zstd,
-    /// Never.
-    None,
-}
-
-/// How the operating system is converted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Guest {
-    /// Whether it is converted at all.
-    pub convert: Convert,
-    /// The root file system (`/dev/disk0p1`, `UUID=...`, `LABEL=...`) when there are several.
-    pub root: Option<String>,
-    /// How an initramfs gets the target's drivers.
-    pub initramfs: InitramfsChoice,
-    /// Kernel console wanted on the serial port.
-    pub serial_console: bool,
-    /// Edits that are left out, by id.
-    pub skip: Vec<String>,
-    /// Addresses that become others: `(old, new)`, each with or without `/PREFIX`.
-    pub addresses: Vec<(String, String)>,
-    /// Keys of LUKS containers, by the container's UUID.
-    pub keys: Vec<(String, SecretRef)>,
-    /// The user's own scripts, in order.
-    pub run: Vec<GuestScript>,
-}
-
-/// A script of the user's own, and when it runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GuestScript {
-    /// When.
-    pub when: ScriptTime,
-    /// What.
-    pub script: UserScript,
-}
-
-/// When a script of the user's own runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ScriptTime {
-    /// Offline in the restored system, before it is converted.
-    Before,
-    /// Offline in the restored system, after it was converted.
-    After,
-    /// When it starts for the first time on the target.
-    FirstBoot,
-}
-
-/// Whether the operating system is converted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Convert {
-    /// In the agent, before the first boot.
-    Auto,
-    /// The disks are left as captured.
-    None,
-}
-
-/// The declared end state.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PostDeploy {
-    /// What the VM does when the migration has ended.
-    pub action: EndState,
-    /// Wait until the console shows this text.
-    pub wait_for: Option<String>,
-    /// Signs of life that it must give over the network: `tcp:HOST:PORT`.
-    pub probes: Vec<String>,
-    /// How long to wait for it.
-    pub timeout: Duration,
-}
-
-/// What the VM does when the migration has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EndState {
-    /// It runs.
-    Start,
-    /// It is off.
-    Stop,
-    /// It stays in the agent.
-    Agent,
 }
 
 /// What happens when a task fails.

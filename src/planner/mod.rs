@@ -17,6 +17,7 @@ mod order;
 mod phases;
 mod select;
 mod task;
+mod tasks;
 
 pub use check::{PlannerError, verify};
 pub use describe::{Action, Change, Group, Line, Preview, Summary, Why, preview};

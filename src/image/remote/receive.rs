@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::image::append::Appender;
-use crate::image::begun::{Begun, begin, remove, resume};
+use crate::image::begun::{Begun, Finished, begin, resume};
 use crate::image::chunk::{ChunkDigest, DiskDigest, chunk_count, chunk_len};
 use crate::image::codec::{Codec, Decoder};
 use crate::image::error::{ImageError, Result};
 use crate::image::lock::{Lease, lock_file};
-use crate::image::manifest::{self, ImageId, Manifest, SourceRecord};
-use crate::image::map::{MapEnd, MapEntry};
+use crate::image::manifest::{ImageId, SourceRecord};
+use crate::image::map::MapEntry;
 use crate::image::name::DiskName;
 use crate::image::pack::Record;
 use crate::image::source::{Live, OnReadError, Origin, ReadPlan, Reading, check_unreadable};
@@ -344,8 +344,8 @@ impl RemoteCapture {
                 break progress;
             }
         };
-        let (size, chunk_size, disk) = (self.size, self.chunk_size(), &self.disk);
-        let total = chunk_count(size, chunk_size);
+        let (size, disk) = (self.size, &self.disk);
+        let total = chunk_count(size, self.chunk_size());
         match &progress.begun {
             None => return Err(ImageError::Refused { what: format!("the capture of {disk} is finished already") }),
             Some(begun) if begun.done < total => {
@@ -354,38 +354,16 @@ impl RemoteCapture {
             }
             Some(_) => {}
         }
-        let begun = progress.begun.take().expect("it was just looked at");
-        let Begun { id, hasher, done, data_chunks, resumed, map, mut record, .. } = begun;
+        let mut begun = progress.begun.take().expect("it was just looked at");
         if live.as_ref().is_some_and(|live| !live.consistent) && !accepted {
-            record.source.identity.push_str(" (not consistent)");
+            begun.record.source.identity.push_str(" (not consistent)");
         }
-        record.reading.live = live;
-        let unreadable = record.reading.unreadable.iter().map(|range| range.end - range.start).sum();
-        let digest = hasher.finish();
-        map.finish(&MapEnd { size, chunks: done, digest }, chunk_size)?;
+        begun.record.reading.live = live;
+        let unreadable = begun.record.reading.unreadable.iter().map(|range| range.end - range.start).sum();
         let stored = self.appender.stored();
-        let manifest = Manifest {
-            format: manifest::FORMAT,
-            id,
-            machine: disk.machine().into(),
-            disk: disk.disk().into(),
-            size,
-            chunk_size,
-            data_chunks,
-            zero_chunks: done - data_chunks,
-            stored_bytes: stored,
-            captured: jiff::Timestamp::now().to_string(),
-            tool: concat!("replant ", env!("CARGO_PKG_VERSION")).into(),
-            source: record.source,
-            reading: record.reading,
-            sealed_digest: Manifest::seal_digest(&self.store.keys, id, &digest),
-            mac: String::new(),
-        };
-        manifest::write(&self.store.manifest_path(disk, id), &manifest, &self.store.keys)?;
-        remove(&self.store.unfinished_path(disk, id))?;
+        let Finished { manifest, digest, resumed } = begun.finish(&self.store, disk, stored)?;
         let (received, repeated) = self.traffic();
-        let resumed = (resumed * u64::from(chunk_size)).min(size);
-        Ok(RemoteReport { id, digest, size, stored, received, repeated, resumed, unreadable })
+        Ok(RemoteReport { id: manifest.id, digest, size, stored, received, repeated, resumed, unreadable })
     }
 }
 

@@ -6,7 +6,7 @@ use super::access::At;
 use super::store::absolute;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::hardware::SmbiosUuid;
-use crate::plan::model::{
+use crate::plan::{
     AgentDisk, AgentSource, DiskIndex, LiveDisk, MachineName, SnapshotUse, Source, SourceDisk, SshSource,
 };
 

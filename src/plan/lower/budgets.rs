@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::access::At;
 use crate::diagnostic::{Diagnostic, Diagnostics, closest};
 use crate::image::RateSchedule;
+use crate::plan::Budget;
 use crate::plan::document::shortened;
-use crate::plan::model::Budget;
 
 /// The budgets of all files, by name.
 pub(super) fn lower(roots: &[At<'_>], found: &mut Diagnostics) -> BTreeMap<String, Budget> {

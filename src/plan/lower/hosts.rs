@@ -6,7 +6,7 @@ use super::access::At;
 use super::capacity;
 use crate::diagnostic::{Diagnostic, Diagnostics, Spanned};
 use crate::plan::grammar::host_facts;
-use crate::plan::model::{Host, HostName};
+use crate::plan::{Host, HostName};
 
 const DEFAULT_PARALLEL: u32 = 2;
 

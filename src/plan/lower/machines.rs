@@ -15,7 +15,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Span, Spanned, closest};
 use crate::guest::linux::network::AddressMap;
 use crate::plan::document::shortened;
 use crate::plan::grammar;
-use crate::plan::model::{
+use crate::plan::{
     Allocation, Budget, Capture, CaptureRead, Compression, Convert, DeployBy, DiskFormat, EndState, Guest, Host,
     HostName, Inventory, Machine, MachineName, Nic, OnFailure, OnReadError, PostDeploy, Role, SecretRef, Target,
     Workload,

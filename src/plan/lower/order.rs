@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
-use crate::plan::model::{Machine, Wave};
+use crate::plan::{Machine, Wave};
 
 /// One thing that a node waits for, and what is to be blamed for that.
 struct Edge {

@@ -3,7 +3,7 @@
 use super::access::At;
 use crate::address::glob_matches;
 use crate::diagnostic::{Diagnostic, Diagnostics, Severity, closest};
-use crate::plan::model::{AddedRule, Host, Machine, PlanRules, Silence};
+use crate::plan::{AddedRule, Host, Machine, PlanRules, Silence};
 use crate::provider::{RulePlace, RuleScope, RuleSpec, Section};
 
 /// What the plan adds and silences.

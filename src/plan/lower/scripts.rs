@@ -12,7 +12,7 @@ use super::access::At;
 use super::store::absolute;
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::guest::UserScript;
-use crate::plan::model::{GuestScript, ScriptTime};
+use crate::plan::{GuestScript, ScriptTime};
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(600);
 /// Longest script: it becomes part of each machine's sequence.

@@ -5,7 +5,7 @@ use camino::Utf8Path;
 use super::access::{At, Layers};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::plan::files::without_dots;
-use crate::plan::model::{Encryption, SecretRef, Store};
+use crate::plan::{Encryption, SecretRef, Store};
 
 /// Where `replant init` puts the store's key.
 const DEFAULT_KEY: &str = ".replant/store.key";

@@ -7,8 +7,8 @@ use camino::Utf8Path;
 use super::access::At;
 use super::machines::canonical_mac;
 use crate::diagnostic::{Diagnostic, Diagnostics};
+use crate::plan::Machine;
 use crate::plan::document::shortened;
-use crate::plan::model::Machine;
 
 /// Reports everything that two machines claim.
 pub(super) fn check(machines: &[Machine], folder: &Utf8Path, found: &mut Diagnostics) {

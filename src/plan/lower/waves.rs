@@ -6,7 +6,7 @@ use super::access::At;
 use crate::address::glob_matches;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span, Spanned, closest};
 use crate::plan::document::shortened;
-use crate::plan::model::{Machine, MachineName, Wave};
+use crate::plan::{Machine, MachineName, Wave};
 use crate::units::Percent;
 
 /// The waves of all files, in reading order.
