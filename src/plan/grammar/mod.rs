@@ -15,7 +15,9 @@ mod facts;
 mod normal;
 mod schema;
 mod shape;
+mod source;
 mod table;
+mod target;
 mod text;
 
 pub(super) use check::check;
