@@ -89,8 +89,13 @@ impl Disk {
     }
 
     fn mount(&mut self, site: &TestSite) -> PathBuf {
-        let point = site.join("mounted");
+        // Below a mount that passes on what happens: a test beside this one may begin a network namespace, which keeps a copy
+        // of all mounts, and a file system whose copy is mounted is not at rest.
+        let passing = site.join("mounted");
+        let point = passing.join("disk");
         std::fs::create_dir_all(&point).expect("a folder");
+        run(Command::new("mount").arg("--bind").arg(&passing).arg(&passing));
+        run(Command::new("mount").arg("--make-shared").arg(&passing));
         run(Command::new("mount").arg(&self.device).arg(&point));
         self.mount = Some(point.clone());
         point
@@ -99,6 +104,7 @@ impl Disk {
     fn unmount(&mut self) {
         if let Some(point) = self.mount.take() {
             run(Command::new("umount").arg(&point));
+            run(Command::new("umount").arg(point.parent().expect("it lies in one that passes it on")));
         }
     }
 
@@ -110,7 +116,9 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         if let Some(point) = self.mount.take() {
-            let _ = Command::new("umount").arg("-l").arg(&point).status();
+            for point in point.ancestors().take(2) {
+                let _ = Command::new("umount").arg("-l").arg(point).status();
+            }
         }
         let _ = Command::new("losetup").arg("-d").arg(&self.device).status();
     }
