@@ -124,6 +124,9 @@ impl<R: TaskRunner> Dispatcher<R> {
         if !self.may_start() || self.scopes[scope].phase != ScopePhase::Forward {
             return self.free(node, Step::Waiting);
         }
+        if !self.stands(node) {
+            return self.lost_ground(node);
+        }
         let ours = self.nodes[node as usize].status == TaskStatus::Running;
         match answer {
             Checked::Present(outputs) => {
@@ -156,6 +159,9 @@ impl<R: TaskRunner> Dispatcher<R> {
         if self.scopes[scope].phase != ScopePhase::Forward || self.broken.is_some() {
             // Recorded as begun, not begun: undo or the next look at it sorts that out.
             return self.free(node, Step::Waiting);
+        }
+        if !self.stands(node) {
+            return self.lost_ground(node);
         }
         let attempt = self.nodes[node as usize].attempt;
         self.setup.emitter.emit(RunEventKind::TaskStarted { task: task.clone(), attempt });
@@ -260,21 +266,10 @@ impl<R: TaskRunner> Dispatcher<R> {
         self.report.failed.push(trouble);
         let own = self.setup.shape.scope_of[node as usize];
         let mut concerned = vec![own];
-        let mut to_block: Vec<u32> = self.setup.shape.dependents.of(node).to_vec();
-        while let Some(blocked) = to_block.pop() {
-            let state = &mut self.nodes[blocked as usize];
-            if !matches!(state.step, Step::Waiting | Step::Ready | Step::Backoff) {
-                continue;
-            }
-            state.step = Step::Blocked;
-            self.report.blocked += 1;
-            to_block.extend_from_slice(self.setup.shape.dependents.of(blocked));
-            let scope = self.setup.shape.scope_of[blocked as usize];
-            self.gate.scope_ended(&self.setup.shape, scope);
-            // A machine whose shared work failed has failed itself; one that only comes after another has not begun.
-            if !self.setup.shape.scopes[own as usize].is_machine && concerned.last() != Some(&scope) {
-                concerned.push(scope);
-            }
+        let blocked = self.block(self.setup.shape.dependents.of(node).to_vec());
+        // A machine whose shared work failed has failed itself; one that only comes after another has not begun.
+        if !self.setup.shape.scopes[own as usize].is_machine {
+            concerned.extend(blocked);
         }
         concerned.sort_unstable();
         concerned.dedup();
@@ -288,6 +283,38 @@ impl<R: TaskRunner> Dispatcher<R> {
             // The partial work of the shared task itself; what others of its scope made is used by other machines.
             self.unwind(own, Some(vec![node]));
         }
+        self.open_waves();
+    }
+
+    /// These tasks and all that wait for them never begin, as far as they have not; returns their scopes.
+    fn block(&mut self, mut tasks: Vec<u32>) -> Vec<u32> {
+        let mut scopes = Vec::new();
+        while let Some(blocked) = tasks.pop() {
+            let state = &mut self.nodes[blocked as usize];
+            if !matches!(state.step, Step::Waiting | Step::Ready | Step::Backoff) {
+                continue;
+            }
+            state.step = Step::Blocked;
+            self.report.blocked += 1;
+            tasks.extend_from_slice(self.setup.shape.dependents.of(blocked));
+            let scope = self.setup.shape.scope_of[blocked as usize];
+            self.gate.scope_ended(&self.setup.shape, scope);
+            if scopes.last() != Some(&scope) {
+                scopes.push(scope);
+            }
+        }
+        scopes
+    }
+
+    /// Whether everything that the task builds on is still there: another machine may have been taken back meanwhile.
+    fn stands(&self, node: u32) -> bool {
+        self.setup.shape.depends_on.of(node).iter().all(|before| self.nodes[*before as usize].step == Step::Done)
+    }
+
+    /// What the task was to build on is being taken back.
+    fn lost_ground(&mut self, node: u32) {
+        self.free(node, Step::Waiting);
+        self.block(vec![node]);
         self.open_waves();
     }
 
@@ -308,6 +335,12 @@ impl<R: TaskRunner> Dispatcher<R> {
         }
         self.gate.scope_ended(&self.setup.shape, scope);
         if policy == OnFailure::Rollback {
+            // What other machines were to build on it is taken back.
+            let shape = &self.setup.shape;
+            let others = |task: &u32| shape.scope_of[*task as usize] != scope;
+            let nodes = shape.scopes[scope as usize].nodes.iter();
+            let built_on = nodes.flat_map(|node| shape.dependents.of(*node)).copied().filter(others).collect();
+            self.block(built_on);
             self.unwind(scope, None);
         }
         policy == OnFailure::Rollback

@@ -144,7 +144,7 @@ fn records(site: &Site) -> u64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 10, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 20, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn after_a_crash_behind_every_record_a_run_ends_as_if_nothing_had_happened(plan in plans()) {
@@ -206,6 +206,26 @@ proptest! {
             prop_assert!(site.made().is_empty(), "{:?}", site.made());
             site.assert_in_order();
         }
+    }
+}
+
+#[test]
+fn nothing_begins_on_what_another_machine_has_taken_back() {
+    for steps in 0..12 {
+        // m2 needs a while until it could build on what m1, which fails, has taken back by then, is taking back, or not yet.
+        let mut tasks = vec![task("m1/t0", &[]), task("m1/fails", &["m1/t0"]), task("m2/a0", &[])];
+        tasks.extend((1..=steps).map(|at| task(&format!("m2/a{at}"), &[&format!("m2/a{}", at - 1)])));
+        tasks.push(task("m2/late", &["m1/t0", &format!("m2/a{steps}")]));
+        tasks.push(task("m2/later", &["m2/late"]));
+        tasks.extend(["m1", "m2"].map(cleanup));
+        let site = Site::new(&manifest(tasks, OnFailure::Rollback), Some("m1/fails"));
+        let report = site.run(false, None).unwrap();
+        assert_eq!(report.outcome, Outcome::RolledBack, "{report:?}");
+        site.assert_in_order();
+        let made = site.made();
+        assert!(!made.contains("m1/t0") && made.contains(&format!("m2/a{steps}")), "{made:?}");
+        assert_eq!(made.contains("m2/later"), made.contains("m2/late"));
+        assert_eq!(report.blocked, if made.contains("m2/late") { 0 } else { 2 }, "{report:?}");
     }
 }
 
