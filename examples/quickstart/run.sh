@@ -21,8 +21,13 @@ work=${1:-$HOME/replant-quickstart}
 mkdir -p "$work"
 cd "$work"
 
-say "Making the source machine in $work/source (a real Debian, two disks; cached for the next time)"
-"$project/examples/quickstart/make-source.sh" "$work/source"
+if [ -e source/web01-sdb.raw ]; then
+    # Made anew it would be another machine, with other times and checksums.
+    say "The source machine is in $work/source already"
+else
+    say "Making the source machine in $work/source (a real Debian, two disks; its packages are cached for the next time)"
+    "$project/examples/quickstart/make-source.sh" "$work/source"
+fi
 
 if [ ! -e plan.yaml ]; then
     say "replant init"
@@ -43,6 +48,7 @@ say "Comparing what it reports with what the source holds"
 expected=$(cat source/web01.expected)
 if ! grep -a -q -F "$expected" vms/web01/console.log; then
     echo "    NOT the same: the source would say: $expected" >&2
+    echo "    to begin anew: replant vm stop --folder $work/vms/web01; rm -r $work" >&2
     exit 1
 fi
 echo "    the same checksums on both sides: $expected"
