@@ -83,6 +83,12 @@ impl MapWriter {
         Ok(writer)
     }
 
+    /// Puts another file in the place of its own, so that a test can have it fail.
+    #[cfg(test)]
+    pub(super) fn swap(&mut self, file: File) -> File {
+        std::mem::replace(&mut self.file, file)
+    }
+
     /// Drops what a failed append may have left.
     fn cut(&mut self) -> Result<()> {
         self.file

@@ -302,16 +302,22 @@ impl RemoteCapture {
         };
         let synced = self.appender.sync();
         let mut progress = lock();
-        let Some(begun) = &mut progress.begun else { return synced };
-        match synced {
-            Ok(()) if waiting.is_empty() => Ok(()),
-            Ok(()) => begun.map.append(&waiting),
-            Err(error) => {
-                // Still to be made durable, before what came since.
-                progress.waiting.splice(0..0, waiting);
-                Err(error)
-            }
+        let durable = synced.and_then(|()| match &mut progress.begun {
+            Some(begun) if !waiting.is_empty() => begun.map.append(&waiting),
+            _ => Ok(()),
+        });
+        if durable.is_err() {
+            // Still to be made durable, before what came since: a map without them would be another disk's.
+            progress.waiting.splice(0..0, waiting);
         }
+        durable
+    }
+
+    /// Puts another file in the place of the map's, so that a test can have it fail.
+    #[cfg(test)]
+    pub(super) fn swap_map(&self, file: std::fs::File) -> std::fs::File {
+        let mut progress = self.progress.lock().expect("no thread panics while it counts");
+        progress.begun.as_mut().expect("it is under way").map.swap(file)
     }
 
     fn turn(&self) -> MutexGuard<'_, ()> {

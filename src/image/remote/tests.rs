@@ -109,6 +109,37 @@ fn a_disk_elsewhere_becomes_an_image_and_known_chunks_do_not_travel() {
 }
 
 #[test]
+fn a_map_that_could_not_be_written_once_misses_nothing_afterwards() {
+    let site = site();
+    let bytes = content();
+    let disk = site.disk(&bytes);
+    let capture = site.capture("agent:one");
+    let (mut entries, mut contents) = (Vec::new(), Vec::new());
+    for (entry, chunk) in (0..).zip(bytes.chunks(CHUNK as usize).take(5)) {
+        if chunk.iter().all(|byte| *byte == 0) {
+            entries.push(Entry::Zeros(1));
+        } else {
+            entries.push(Entry::Chunk(ChunkDigest::of(chunk)));
+            contents.push(Content { entry, codec: Codec::Raw, bytes: chunk });
+        }
+    }
+    assert!(!contents.is_empty());
+    let batch = Batch { first: 0, entries, unreadable: Vec::new(), contents };
+    assert_eq!(capture.take(&batch).unwrap(), BatchAnswer::Accepted);
+    // A file that takes no writes.
+    let own = capture.swap_map(std::fs::File::open(site.folder.path().join("key")).unwrap());
+    assert!(capture.keep().is_err());
+    capture.swap_map(own);
+    send(&*disk, &capture, usize::MAX).unwrap();
+    let done = capture.finish().unwrap();
+    assert_eq!(done.digest, digest_disk(&bytes[..], bytes.len() as u64, CHUNK).unwrap());
+    drop(capture);
+    let (stop, disks) = (AtomicBool::new(false), [DiskName::new("web01", "disk0").unwrap()]);
+    let check = crate::image::verify(&site.store, &disks, None, Depth::Deep, &Control::new(&stop, &|_| {})).unwrap();
+    assert_eq!((check.images, check.faults.len()), (1, 0), "the map names every chunk");
+}
+
+#[test]
 fn a_capture_that_is_cut_off_goes_on_in_the_chunk_where_it_was() {
     let site = site();
     let bytes = content();
