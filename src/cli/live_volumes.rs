@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::prepare::Prepared;
-use crate::live::{Choice, SnapshotUse, SshTarget, Volumes};
-use crate::plan::{self, Machine, SshSource};
+use crate::live::{Choice, SshTarget, Volumes};
+use crate::plan::{Machine, SnapshotUse, SshSource};
 
 /// What is known of a disk.
 #[derive(Debug, Serialize)]
@@ -37,17 +37,12 @@ fn of_disk(machine: &str, ssh: &SshSource, device: &str) -> LiveVolumes {
         key: ssh.key.as_std_path().into(),
         known_hosts: ssh.known_hosts.as_std_path().into(),
     };
-    let snapshots = match ssh.snapshot {
-        plan::SnapshotUse::Auto => SnapshotUse::Auto,
-        plan::SnapshotUse::Never => SnapshotUse::Never,
-        plan::SnapshotUse::Required => SnapshotUse::Required,
-    };
     let (machine, device) = (machine.to_owned(), device.to_owned());
     match Volumes::look(&target, &device) {
         Ok(found) => {
-            let choice = Choice::new(&found, snapshots, ssh.snapshot_size.map(|size| size.0));
+            let choice = Choice::new(&found, ssh.snapshot, ssh.snapshot_size.map(|size| size.0));
             let lacking = choice.lacking(&found);
-            let refused = snapshots == SnapshotUse::Required && !lacking.is_empty();
+            let refused = ssh.snapshot == SnapshotUse::Required && !lacking.is_empty();
             let trouble = refused.then(|| format!("snapshots are required: {}", lacking.join("; ")));
             LiveVolumes { machine, device, lines: choice.lines(), trouble }
         }

@@ -10,9 +10,9 @@ use crate::image::remote::{
 };
 use crate::image::used::UsedDisk;
 use crate::image::{Compression, Control, DiskName, ImageError, Live, OnReadError, Store};
+use crate::plan::SnapshotUse;
 use crate::units::ByteCount;
 
-use super::choose::SnapshotUse;
 use super::look::{Seen, look};
 use super::snapshot;
 use super::ssh::{SshError, SshTarget};

@@ -4,19 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::volumes::{Segment, Volumes};
+use crate::plan::SnapshotUse;
 use crate::units::ByteCount;
-
-/// Whether snapshots are taken on the machine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum SnapshotUse {
-    /// Where there is room.
-    #[default]
-    Auto,
-    /// Of nothing.
-    Never,
-    /// Of every volume that is in use, or nothing is read.
-    Required,
-}
 
 /// What becomes of a logical volume.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -24,7 +24,7 @@ mod ssh;
 mod volumes;
 
 pub use capture::{LiveError, LiveReport, LiveRequest, capture_live};
-pub use choose::{Choice, Fate, SnapshotUse, Volume};
+pub use choose::{Choice, Fate, Volume};
 pub use disk::SshDisk;
 pub use held::drop_left;
 pub use look::{Seen, look};

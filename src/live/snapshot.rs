@@ -1,13 +1,14 @@
 //! A disk read from snapshots: what is taken before, what is proved after.
 
 use super::capture::{LiveError, LiveRequest};
-use super::choose::{Choice, Fate, SnapshotUse, Volume};
+use super::choose::{Choice, Fate, Volume};
 use super::compose::{Composed, Source};
 use super::disk::{Reach, SshDisk};
 use super::held::{Held, drop_left};
 use super::look::Seen;
 use super::volumes::{Segment, Volumes};
 use crate::image::{DiskReader, ImageError};
+use crate::plan::SnapshotUse;
 use crate::units::ByteCount;
 
 /// Snapshots under way, and what the machine was like when they were taken.

@@ -68,6 +68,11 @@ impl SnapshotUse {
             Self::Required => "required",
         }
     }
+
+    /// Reads [`Self::name`].
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Auto, Self::Never, Self::Required].into_iter().find(|one| one.name() == name)
+    }
 }
 
 /// A machine that boots into the agent: what finds it.

@@ -59,6 +59,16 @@ pub fn digest(paths: &[&Path]) -> String {
     run(Command::new("b2sum").args(paths))
 }
 
+/// A process that ends when this is dropped.
+pub struct Ends(pub Child);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// What a machine is made of.
 pub struct Chassis<'a> {
     /// Its serial number, on its badge and in its firmware.

@@ -1,8 +1,8 @@
 //! What is planned for a machine of metal, and what `apply` needs before it begins.
 
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 
-use super::lab::{NETBOOT, wait_for};
+use super::lab::{Ends, NETBOOT, wait_for};
 use crate::common::TestSite;
 use crate::netboot::BootLab;
 
@@ -42,15 +42,6 @@ fn a_machine_of_metal_is_booted_captured_and_released_before_its_vm_takes_its_pl
     assert_eq!(needs("web01/post-deploy"), ["web01/deploy/guest", "web01/release"]);
     let boot = &manifest["boot"];
     assert_eq!((&boot["interface"], &boot["controller_port"]), (&"br0".into(), &7443.into()), "{boot}");
-}
-
-struct Ends(Child);
-
-impl Drop for Ends {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]

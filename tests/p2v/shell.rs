@@ -1,19 +1,10 @@
 //! The agent's emergency shell: there for whoever stands before the machine, if the plan allows it.
 
 use std::io::Write;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use super::lab::{agent, tail, wait_for};
+use super::lab::{Ends, agent, tail, wait_for};
 use crate::common::TestSite;
-
-struct Ends(Child);
-
-impl Drop for Ends {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// A machine without a network: its agent fails. What is typed goes to its console.
 fn machine(site: &TestSite, words: &str) -> Ends {

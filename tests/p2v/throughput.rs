@@ -3,10 +3,10 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::lab::{agent, noise, sent, tail, wait_for};
+use super::lab::{Ends, agent, noise, sent, tail, wait_for};
 use crate::common::TestSite;
 use crate::netboot::BootLab;
 use crate::remote::guest::{Guest, Shell, running_guest};
@@ -17,15 +17,6 @@ const ADDRESS: &str = "10.77.0.60";
 const MIB: usize = 256;
 const ROUNDS: usize = 3;
 const TAP: &str = "tap,id=n,ifname=tap0,script=no,downscript=no";
-
-struct Ends(Child);
-
-impl Drop for Ends {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 struct Bench {
     lab: BootLab,

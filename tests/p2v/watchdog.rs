@@ -2,23 +2,14 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
-use super::lab::{agent, tail, wait_for};
+use super::lab::{Ends, agent, tail, wait_for};
 use crate::common::TestSite;
 
 /// The agent's own first process, with somebody who stops the agent as soon as it has armed the watchdog.
 const SABOTAGE: &str = "\n(until busybox ls -l /proc/$(busybox pidof replant)/fd 2>/dev/null | busybox grep -q watchdog; do sleep 1; done\n \
                         busybox kill -STOP $(busybox pidof replant); say stopped) &\nreplant agent run";
-
-struct Ends(Child);
-
-impl Drop for Ends {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// The agent's initramfs with another first process behind it: the later one holds.
 fn sabotaged(site: &TestSite, agent: &Path) {

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::live::{SnapshotUse, SshTarget};
+use crate::live::SshTarget;
+use crate::plan::SnapshotUse;
 use crate::units::ByteCount;
 
 /// The machine.
@@ -51,12 +52,7 @@ pub struct SnapshotArgs {
 }
 
 fn parse_use(text: &str) -> Result<SnapshotUse, String> {
-    match text {
-        "auto" => Ok(SnapshotUse::Auto),
-        "never" => Ok(SnapshotUse::Never),
-        "required" => Ok(SnapshotUse::Required),
-        _ => Err("write auto, never or required".to_owned()),
-    }
+    SnapshotUse::parse(text).ok_or_else(|| "write auto, never or required".to_owned())
 }
 
 /// For an amount of bytes.

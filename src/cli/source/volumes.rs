@@ -4,7 +4,8 @@
 use super::target::{SnapshotArgs, TargetArgs};
 use crate::cli::{Exit, Failure, Global};
 use crate::image::DiskName;
-use crate::live::{Choice, SnapshotUse, SshError, Volumes, drop_left};
+use crate::live::{Choice, SshError, Volumes, drop_left};
+use crate::plan::SnapshotUse;
 
 /// The arguments of `replant source look`.
 #[derive(Debug, clap::Args)]

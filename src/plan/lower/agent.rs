@@ -54,11 +54,7 @@ fn ssh_source(at: At<'_>, folder: &Utf8Path) -> Option<SshSource> {
         key: absolute(folder, text("key")?),
         known_hosts: absolute(folder, text("known_hosts")?),
         freeze: at.get("freeze").and_then(At::duration),
-        snapshot: match text("snapshot") {
-            Some("never") => SnapshotUse::Never,
-            Some("required") => SnapshotUse::Required,
-            _ => SnapshotUse::Auto,
-        },
+        snapshot: text("snapshot").and_then(SnapshotUse::parse).unwrap_or_default(),
         snapshot_size: at.get("snapshot_size").and_then(At::size),
         accept_inconsistent: text("inconsistent") == Some("accept"),
     })
